@@ -17,14 +17,10 @@ import PIL
 from numpy.typing import NDArray
 from PIL import features
 
+from reference.data.course import digest, instructor_manifest
 from reference.data.layout import CLASSES, MANIFEST, DataError, Sizes, data_files, images_file, labels_file
 from reference.data.source import Originals
 from reference.data.transform import Split, derangement, hash_matches, make_splits
-
-
-def instructor_manifest(heldout: Path) -> Path:
-    """heldout.csv -> heldout.manifest.json."""
-    return heldout.with_suffix(".manifest.json")
 
 
 def check_targets(out: Path, heldout: Path) -> None:
@@ -60,6 +56,7 @@ def build(originals: Originals, out: Path, heldout: Path, seed: int, sizes: Size
         OSError: writing failed.
     """
     check_targets(out, heldout)
+    out = out.resolve()
     splits = make_splits(seed, originals.images, originals.labels, sizes or Sizes())
     for name, split in splits.items():
         if matches := hash_matches(split.images, originals.images):
@@ -76,7 +73,7 @@ def build(originals: Originals, out: Path, heldout: Path, seed: int, sizes: Size
             "heldout": {"file": heldout.name, "sha256": hashlib.sha256(labels).hexdigest()},
             "seed": seed,
             "course_id": {name: int(i) for name, i in zip(CLASSES, derangement(seed), strict=True)},
-            "originals_sha256": _digest(originals.images, originals.labels),
+            "originals_sha256": digest(originals.images, originals.labels),
         }
         for path, content in ((heldout, labels), (instructor_manifest(heldout), _json(manifest))):
             _write_private(path, content)
@@ -120,13 +117,6 @@ def _write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-
-
-def _digest(*arrays: NDArray[np.uint8]) -> str:
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """The course's data folder: file names, sizes, class ids, and reading it back."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,28 @@ def load_split(root: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.ui
     if labels.size and labels.max() >= len(CLASSES):
         raise DataError(f"{root / labels_file(split)}: expected class ids 0 to 9, found {labels.max()}.")
     return images, labels
+
+
+def load_heldout(path: Path) -> NDArray[np.uint8]:
+    """Read the instructor's labels as `build` wrote them: course class ids (N,) uint8, in the order of the test images.
+
+    Raises:
+        DataError: the file is absent, or a line is not what `build` writes.
+    """
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: expected the held-out labels here, but {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: expected a CSV of digits, found other characters.") from None
+    if not lines or lines[0] != "Id,Label":
+        raise DataError(
+            f"{path}: expected the header 'Id,Label', found {lines[0][:40] if lines else 'an empty file'!r}."
+        )
+    for i, line in enumerate(lines[1:]):
+        if not re.fullmatch(rf"{i},[0-9]", line):
+            raise DataError(f"{path}, line {i + 2}: expected '{i},<class id 0 to 9>', found {line[:40]!r}.")
+    return np.array([int(line[-1]) for line in lines[1:]], dtype=np.uint8)
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,15 +81,15 @@ def read_originals(
 
 def _download(cache: Path | None) -> Path:
     import torch
-    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
 
+    cifar10 = _torchvision_cifar10()
     root = cache or Path(torch.hub.get_dir()).parent / "datasets"
     try:
-        CIFAR10(str(root), download=True)
+        cifar10(str(root), download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"torchvision: expected to download CIFAR-10 to {root}, but that failed ({reason}).") from None
-    return root / str(CIFAR10.base_folder)
+    return root / str(cifar10.base_folder)
 
 
 def _read(path: Path, kind: str, sizes: Sizes, progress: Progress) -> Originals:
@@ -196,9 +197,15 @@ def _collect(
 
 def published_checksums() -> dict[str, str]:
     """MD5 of each of CIFAR-10's Python batches, as torchvision lists them, training batches first."""
+    cifar10 = _torchvision_cifar10()
+    return dict((*cifar10.train_list, *cifar10.test_list))
+
+
+def _torchvision_cifar10() -> Any:
+    """torchvision's class, imported only where a source needs it: the import takes seconds."""
     from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
 
-    return dict((*CIFAR10.train_list, *CIFAR10.test_list))
+    return CIFAR10
 
 
 def read_batches(batches: Mapping[str, bytes], checksums: Mapping[str, str], kind: str, sizes: Sizes) -> Originals:

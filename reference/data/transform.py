@@ -15,6 +15,7 @@ help of the course's training labels. A seed short enough to be guessed can be f
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +104,20 @@ def hash_matches(images: NDArray[np.uint8], originals: NDArray[np.uint8]) -> int
     """How many images have the exact bytes of an original or of its mirror image; both arrays (N, 32, 32, 3) uint8."""
     known = {_digest(image) for image in originals} | {_digest(image) for image in originals[:, :, ::-1]}
     return sum(_digest(image) in known for image in images)
+
+
+def row_matches(images: NDArray[np.uint8], originals: NDArray[np.uint8]) -> int:
+    """How many rows of the images (32 pixels) have the exact bytes of a row of an original or of its mirror image."""
+    mirrored = np.ascontiguousarray(originals[:, :, ::-1])
+    known = {hash(row) for source in (originals, mirrored) for row in _rows(source)}
+    return sum(hash(row) in known for row in _rows(images))
+
+
+def _rows(images: NDArray[np.uint8]) -> Iterator[bytes]:
+    row = images.shape[2] * images.shape[3]
+    for image in images:
+        content = image.tobytes()
+        yield from (content[start : start + row] for start in range(0, len(content), row))
 
 
 def _digest(image: NDArray[np.uint8]) -> bytes:
