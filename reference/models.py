@@ -67,7 +67,7 @@ class SubsampleAndPad(nn.Module):
 
     (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)). It has no parameters.
 
-    Source: He et al., "Deep residual learning for image recognition", arXiv:1512.03385, Section 3.3, option (A): identity
+    Source: He et al., "Deep residual learning for image recognition", arXiv:1512.03385, Section 3.3, option A: identity
     mapping "with extra zero entries padded for increasing dimensions", "performed with a stride of 2". The paper leaves
     the place of the zeros open; here they follow the channels that exist.
     """

@@ -1,0 +1,56 @@
+"""Preprocessing of a batch of images: random crop and flip on uint8, then scaling and normalisation to float.
+
+Images stay in memory as the course's files hold them, uint8 (N, 32, 32, 3), and are prepared batch by batch on the
+device that trains; no worker processes are needed.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MEAN = (0.4914, 0.4822, 0.4465)  # per channel, of pixels in [0, 1]; given by the course
+STD = (0.2023, 0.1994, 0.2010)
+PADDING = 4  # pixels of black on each side before the random crop, arXiv:1512.03385, Section 4.2
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 (N, 32, 32, 3) -> float32 (N, 3, 32, 32): (pixel / 255 - mean) / std, channel by channel.
+
+    Mean and variance of every input channel come near 0 and 1, so that no channel dominates the first layer's
+    gradient. The memory layout of the result is channels_last. Raises ValueError where the images are not uint8
+    (N, H, W, 3).
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images: expected uint8 (N, H, W, 3), found {images.dtype} {tuple(images.shape)}")
+    mean = torch.tensor(MEAN, device=images.device)
+    std = torch.tensor(STD, device=images.device)
+    scaled = (images.float() / 255 - mean) / std  # (N, H, W, 3)
+    return scaled.permute(0, 3, 1, 2)
+
+
+def crop_and_flip(images: Tensor, rows: Tensor, columns: Tensor, flipped: Tensor) -> Tensor:
+    """Crop each image at its own offset out of its zero-padded self, and mirror some of them left to right.
+
+    images (N, H, W, 3); rows, columns (N,) int64 offsets in 0..8 of the crop's corner in the padded image; flipped (N,)
+    bool. Returns (N, H, W, 3). Equal, pixel by pixel, to torchvision's RandomCrop(32, padding=4), RandomHorizontalFlip.
+    """
+    count, height, width, _ = images.shape
+    padded = F.pad(images, (0, 0, PADDING, PADDING, PADDING, PADDING))  # (N, H + 8, W + 8, 3)
+    steps = torch.arange(width, device=images.device).expand(count, width)
+    steps = torch.where(flipped[:, None], width - 1 - steps, steps)  # (N, W), read backwards where flipped
+    row = rows[:, None] + torch.arange(height, device=images.device)  # (N, H)
+    column = columns[:, None] + steps  # (N, W)
+    image = torch.arange(count, device=images.device)
+    return padded[image[:, None, None], row[:, :, None], column[:, None, :]]
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crop with padding 4 (81 equally likely offsets) and random flip (probability 1/2), drawn for each image.
+
+    (N, H, W, 3) -> (N, H, W, 3). The draws come from `generator`, on the CPU, so that a seed means the same draws on
+    any device.
+    """
+    count = len(images)
+    offsets = torch.randint(0, 2 * PADDING + 1, (2, count), generator=generator).to(images.device)
+    flipped = (torch.rand(count, generator=generator) < 0.5).to(images.device)
+    return crop_and_flip(images, offsets[0], offsets[1], flipped)
