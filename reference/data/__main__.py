@@ -3,22 +3,25 @@
 import argparse
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reference.data.build import build, check_targets
 from reference.data.course import instructor_manifest, load_course
-from reference.data.layout import DataError
+from reference.data.layout import DataError, Sizes
 from reference.data.source import read_originals
 
 SHORT_SEED = 1 << 64  # below this a seed can be found by trying
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 2 for input that cannot be used, 1 for a measure that misses its bar."""
+def main(argv: Sequence[str] | None = None, sizes: Sizes | None = None) -> int:
+    """Run one command on a source of `sizes` images per class, CIFAR-10's own by default.
+
+    Returns the exit status: 2 for input that cannot be used, 1 for a figure that misses its bar.
+    """
     arguments = _parser().parse_args(argv)
     try:
-        status: int = arguments.run(arguments)
+        status: int = arguments.run(arguments, sizes or Sizes())
     except DataError as error:
         return _fail(str(error))
     except OSError as error:
@@ -72,13 +75,13 @@ def _at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def _build(arguments: argparse.Namespace) -> int:
+def _build(arguments: argparse.Namespace, sizes: Sizes) -> int:
     data, heldout = arguments.data, arguments.heldout
     check_targets(data, heldout)
     seed = secrets.randbits(128) if arguments.seed is None else arguments.seed
-    originals = read_originals(arguments.source, progress=_progress)
+    originals = read_originals(arguments.source, sizes, progress=_progress)
     _progress("changing pixels and writing")
-    build(originals, data, heldout, seed)
+    build(originals, data, heldout, seed, sizes)
     _progress("")
     print(f"{data}: the student's data, from {originals.kind}{' (lossy)' if originals.lossy else ''}")
     print(f"{heldout}: the held-out labels; keep them from students")
@@ -88,11 +91,11 @@ def _build(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(arguments: argparse.Namespace) -> int:
+def _measure(arguments: argparse.Namespace, sizes: Sizes) -> int:
     from reference.data.measure import measure, render, to_json  # torch takes seconds to import
 
-    originals = read_originals(arguments.source, progress=_progress)
-    splits = load_course(originals, arguments.data, arguments.heldout)
+    originals = read_originals(arguments.source, sizes, progress=_progress)
+    splits = load_course(originals, arguments.data, arguments.heldout, sizes)
     measurement = measure(originals, splits, epochs=arguments.epochs, seeds=arguments.seeds, progress=_progress)
     _progress("")
     print(render(measurement))

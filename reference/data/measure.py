@@ -1,7 +1,7 @@
 """What the course's special preprocessing does, in numbers.
 
-Is training on public CIFAR-10 worth nothing? Does a hash find any image? Does the change of pixels leave accuracy alone?
-Are CIFAR-10's own train and test images mixed?
+Is training on public CIFAR-10 worth nothing? Does a hash find any image? Does the change of pixels leave accuracy
+alone? Are CIFAR-10's own train and test images mixed?
 """
 
 import json

@@ -124,23 +124,23 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield name, _read_file(file)
         return
     try:
+        if not tarfile.is_tarfile(path):
+            raise DataError(f"{path}: expected a tar archive, found a file that is none.")
         with tarfile.open(path) as tar:
             for member in tar:
                 if member.isreg() and _wanted(member.name):
-                    if member.size > MEMBER_LIMIT:
-                        found = f"{member.size} bytes"
-                        raise DataError(
-                            f"{path}: expected files of at most {MEMBER_LIMIT} bytes, found {member.name} of {found}."
-                        )
-                    stream = tar.extractfile(member)
-                    if stream is not None:
-                        yield member.name, stream.read()
-    except tarfile.ReadError as error:
-        raise DataError(f"{path}: expected a tar archive, found a file that cannot be read as one ({error}).") from None
+                    yield member.name, _read_member(tar, member, path)
     except UNREADABLE_TAR as error:
-        raise DataError(
-            f"{path}: expected a whole tar archive, found one that breaks off or is damaged ({error})."
-        ) from None
+        raise DataError(f"{path}: expected a whole tar archive, found one that breaks off ({error}).") from None
+
+
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
+    if member.size > MEMBER_LIMIT:
+        found = f"{member.name} of {member.size} bytes"
+        raise DataError(f"{path}: expected files of at most {MEMBER_LIMIT} bytes, found {found}.")
+    stream = tar.extractfile(member)
+    assert stream is not None, "a regular member has content"
+    return stream.read()
 
 
 def _wanted(name: str) -> bool:
