@@ -1,0 +1,56 @@
+"""Plots of the labs as PNG files, drawn without a display."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reference.experiment import Runs
+
+# A palette that readers with colour blindness can tell apart: Okabe, Ito, "Color universal design", 2008.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def new_figure(panels: int, width: float = 6.0, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """A figure with `panels` panels side by side; width and height in inches, of one panel."""
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(axis="y", alpha=0.3)
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def accuracy_curves(
+    panel: Axes, curves: Mapping[str, Sequence[float]], title: str, *, bar: float | None = None
+) -> None:
+    """Accuracy in percent against epochs from 1, one line for each curve of fractions; `bar` draws the bar to pass."""
+    for color, (label, accuracies) in zip(COLORS, curves.items(), strict=False):
+        epochs = range(1, len(accuracies) + 1)
+        panel.plot(epochs, [100 * value for value in accuracies], color=color, label=label, marker=mark(accuracies))
+    if bar is not None:
+        panel.axhline(100 * bar, color="black", linewidth=1, linestyle="--", label=f"bar of {bar:.0%}")
+    panel.set_title(title)
+    panel.set_xlabel("epoch")
+    panel.set_ylabel("accuracy, %")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.legend(frameon=False)
+
+
+def mark(values: Sequence[float]) -> str:
+    """A curve of one epoch has no line, so it gets a dot."""
+    return "o" if len(values) == 1 else ""
+
+
+def validation(runs: Runs, names: Mapping[str, str]) -> dict[str, list[float]]:
+    """Validation accuracy of the runs named: label -> fractions by epoch, from run's name -> label."""
+    return {label: runs[name].history.val_accuracy for name, label in names.items()}
