@@ -1,0 +1,50 @@
+"""Part 1: ten true/false questions, each with a verdict against the key and an explanation for a person."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.checks.outcome import check, could_not_check, fail
+from grader.checks.support import EXCERPT
+from grader.evidence.answers import Answer
+from grader.evidence.evidence import Evidence
+
+ITEMS = [f"part1.{k}" for k in range(1, 11)]
+each_question = pytest.mark.parametrize("item", ITEMS)
+
+
+def answer_to(evidence: Evidence, item: str) -> Answer:
+    """The answer, or the reason why there is none."""
+    answer = evidence.answers.answers.get(item)
+    if answer is not None:
+        return answer
+    if evidence.answers.problems:
+        fail(evidence.answers.problems[0])
+    read = " and ".join(evidence.answers.read)
+    number = item.removeprefix("part1.")
+    if read:
+        fail(f"no answer to problem 1.{number} was found in {read}")
+    fail("no answer was found: the submission has neither answers.yaml nor a PDF report")
+
+
+@each_question
+@check("", "verdict", evidence="file")
+def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]]) -> None:
+    """The verdict, true or false, is right."""
+    answer = answer_to(evidence, item)
+    if answer.verdict is None and answer.problem and answer.explanation:
+        could_not_check(answer.problem, text=answer.explanation[:EXCERPT], where=answer.source)
+    if answer.verdict is None:
+        fail(answer.problem or "no verdict was found", where=answer.source)
+    if answer.verdict not in key[item]:
+        fail(f"answered {answer.verdict}, which is not the key's verdict", where=answer.source)
+
+
+@each_question
+@check("", "explanation", evidence="person")
+def check_explanation(item: str, evidence: Evidence) -> None:
+    """A short explanation supports the judgment."""
+    answer = answer_to(evidence, item)
+    if not answer.explanation.strip():
+        fail("no explanation stands beside the verdict", where=answer.source)
+    could_not_check("for a person to judge", text=answer.explanation[:EXCERPT], where=answer.source)

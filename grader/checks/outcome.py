@@ -1,0 +1,47 @@
+"""How a check says what it found: it returns (passed), fails with a reason, or could not check.
+
+A check is a pytest test named `check_...` and decorated with the rubric item, its own name in rubric.toml and the kind
+of evidence it rests on; its docstring is the sentence that the student reads. Nothing else needs an edit to add one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import pytest
+
+from grader.grade import EvidenceKind
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+class Failed(Exception):
+    """The work does not do what the check's sentence says; `credit` in [0, 1) is what it earns all the same."""
+
+    def __init__(self, reason: str, credit: float = 0.0, found: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.credit, self.found = reason, credit, found or {}
+
+
+class CouldNotCheck(Exception):
+    """Nothing can be said by machine: the points stay open and a person looks."""
+
+    def __init__(self, reason: str, found: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.found = reason, found or {}
+
+
+def check(item: str, name: str, evidence: EvidenceKind) -> Callable[[F], F]:
+    """Mark a function as the check `name` of a rubric item."""
+    return pytest.mark.check(item=item, name=name, evidence=evidence)
+
+
+def fail(reason: str, *, credit: float = 0.0, **found: Any) -> NoReturn:
+    """Raises Failed."""
+    raise Failed(reason, credit, found)
+
+
+def could_not_check(reason: str, **found: Any) -> NoReturn:
+    """Raises CouldNotCheck."""
+    raise CouldNotCheck(reason, found)

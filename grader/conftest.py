@@ -1,0 +1,180 @@
+"""The pytest face of the grader: `pytest grader --submission PATH [--data DIR] [--labels FILE] [--out DIR]`.
+
+One submission is executed once, its evidence is written to OUT/evidence, and every check reads that.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Generator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from grader.checks.outcome import CouldNotCheck, Failed
+from grader.checks.support import runnable
+from grader.evidence.evidence import Evidence, Lab
+from grader.grade import Verdict, grade
+from grader.pipeline import Options, PipelineError, gather_evidence
+from grader.report.results_json import write_results
+from grader.report.terminal import summary_lines
+from grader.rubric import Rubric, RubricError, load_answer_key, load_rubric
+
+OPTIONS = pytest.StashKey[Options]()
+RUBRIC = pytest.StashKey[Rubric]()
+VERDICTS = pytest.StashKey[dict[str, Verdict]]()
+ERRORS = pytest.StashKey[list[str]]()
+OUTCOMES: dict[str, Literal["passed", "failed", "skipped"]] = {
+    "passed": "passed",
+    "failed": "failed",
+    "could_not_check": "skipped",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("grader", "grading a submission")
+    group.addoption("--submission", type=Path, help="folder with the notebooks; default: the sample submission")
+    group.addoption("--data", type=Path, help="the course's data folder; default: the embedded data set")
+    group.addoption("--labels", type=Path, help="heldout.csv, for instructors; without it only the format is checked")
+    group.addoption("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where notebooks run (auto)")
+    group.addoption("--out", type=Path, default=Path("out"), help="folder for results.json and the evidence (out)")
+    group.addoption("--cell-timeout", type=float, default=120.0, help="seconds that one cell may take (120)")
+    group.addoption("--notebook-timeout", type=float, default=300.0, help="seconds that one notebook may take (300)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.tbstyle = "no"  # reasons are in the table; a traceback would tell a student nothing
+    config.option.reportchars = ""
+    config.stash[VERDICTS] = {}
+    config.stash[ERRORS] = []
+    option = config.getoption
+    config.stash[OPTIONS] = Options(
+        submission=option("--submission"),
+        data=option("--data"),
+        labels=option("--labels"),
+        device=option("--device"),
+        out=option("--out"),
+        cell_timeout=option("--cell-timeout"),
+        notebook_timeout=option("--notebook-timeout"),
+    )
+    try:
+        config.stash[RUBRIC] = load_rubric()
+        load_answer_key()
+        config.stash[OPTIONS].validate()
+    except (RubricError, PipelineError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return config.stash[OPTIONS].describe()
+
+
+# -- evidence for the checks -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def evidence(pytestconfig: pytest.Config) -> Evidence:
+    """Everything known about the submission; executing it is the first check's set-up."""
+    try:
+        return gather_evidence(pytestconfig.stash[OPTIONS])
+    except PipelineError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="session")
+def rubric(pytestconfig: pytest.Config) -> Rubric:
+    """The rubric."""
+    return pytestconfig.stash[RUBRIC]
+
+
+@pytest.fixture(scope="session")
+def key() -> dict[str, tuple[bool, ...]]:
+    """Accepted verdicts of part 1 by item."""
+    return load_answer_key()
+
+
+@pytest.fixture
+def lab1(evidence: Evidence) -> Lab:
+    """Lab 1's notebook; its checks fail where there is none to run."""
+    return runnable(evidence, "lab1")
+
+
+@pytest.fixture
+def lab2(evidence: Evidence) -> Lab:
+    """Lab 2's notebook."""
+    return runnable(evidence, "lab2")
+
+
+@pytest.fixture
+def lab3(evidence: Evidence) -> Lab:
+    """Lab 3's notebook."""
+    return runnable(evidence, "lab3")
+
+
+# -- from outcomes to verdicts ---------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    marker = item.get_closest_marker("check")
+    if marker is None or report.when == "teardown" or (report.when == "setup" and call.excinfo is None):
+        return report
+    verdict = _verdict(item, marker, call)
+    item.config.stash[VERDICTS][item.nodeid] = verdict
+    report.outcome = OUTCOMES[verdict.outcome]
+    report.longrepr = None if verdict.outcome == "passed" else (item.nodeid, 0, verdict.reason)
+    return report
+
+
+def _verdict(item: pytest.Item, marker: pytest.Mark, call: pytest.CallInfo[None]) -> Verdict:
+    error = call.excinfo.value if call.excinfo is not None else None
+    fields = {
+        "item": marker.kwargs["item"] or item.callspec.params["item"],  # type: ignore[attr-defined]
+        "check": marker.kwargs["name"],
+        "sentence": " ".join((item.function.__doc__ or "").split()),  # type: ignore[attr-defined]
+        "evidence": marker.kwargs["evidence"],
+    }
+    if error is None:
+        return Verdict(**fields, outcome="passed", credit=1.0, reason="")
+    if isinstance(error, Failed):
+        return Verdict(**fields, outcome="failed", credit=error.credit, reason=error.reason, found=error.found)
+    if isinstance(error, CouldNotCheck):
+        return Verdict(**fields, outcome="could_not_check", credit=0.0, reason=error.reason, found=error.found)
+    # The grader's own fault costs nothing: the points stay open, and the details go to a file for its maintainers.
+    item.config.stash[ERRORS].append("".join(traceback.format_exception(error)))
+    reason = f"the grader met an error of its own ({type(error).__name__}); a person will look"
+    return Verdict(**fields, outcome="could_not_check", credit=0.0, reason=reason)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    if report.when != "teardown" and report.skipped:
+        return "open", "?", "OPEN"
+    return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    verdicts = config.stash[VERDICTS]
+    if not verdicts:
+        return
+    options = config.stash[OPTIONS]
+    write_results(options.out / "results.json", grade(config.stash[RUBRIC], verdicts.values()), options.summary())
+    errors = config.stash[ERRORS]
+    if errors:
+        (options.out / "grader-errors.log").write_text("\n".join(errors))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    verdicts = config.stash[VERDICTS]
+    if not verdicts:
+        return
+    result = grade(config.stash[RUBRIC], verdicts.values())
+    terminalreporter.ensure_newline()
+    colour = terminalreporter._tw.hasmarkup
+    for line in summary_lines(result, config.stash[OPTIONS].out, terminalreporter._tw.fullwidth, colour):
+        terminalreporter.write_line(line)

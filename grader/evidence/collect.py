@@ -1,0 +1,83 @@
+"""Files of the submission that are read rather than run, parsed once and left in the evidence folder as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from grader.evidence.answers import AnswersError, read_answers
+from grader.evidence.predictions import PredictionsError, read_predictions
+from grader.evidence.report import ReportError, read_report
+from grader.rubric import load_rubric
+from grader.submission.find import Found, Submission
+
+
+def collect(submission: Submission, evidence: Path, data: Path) -> None:
+    """Write submission.json, predictions.json, answers.json and data.json into `evidence`."""
+    _write(evidence / "submission.json", _describe(submission))
+    _write(evidence / "predictions.json", _predictions(submission))
+    _write(evidence / "answers.json", _answers(submission))
+    _write(evidence / "data.json", {"lossy": _is_lossy(data)})
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _describe(submission: Submission) -> dict[str, Any]:
+    def notebook(found: Found) -> dict[str, Any]:
+        relative = found.path.relative_to(submission.root)
+        return {"file": str(relative), "why": found.why, "problem": found.problem}
+
+    return {
+        "notebooks": {role: notebook(found) for role, found in sorted(submission.notebooks.items())},
+        "aside": [list(pair) for pair in submission.aside],
+    }
+
+
+def _predictions(submission: Submission) -> dict[str, Any]:
+    path = submission.predictions
+    if path is None:
+        return {"file": None, "labels": None, "problem": "predictions.csv was not handed in", "line": None}
+    name = str(path.relative_to(submission.root))
+    try:
+        return {"file": name, "labels": list(read_predictions(path)), "problem": None, "line": None}
+    except PredictionsError as error:
+        return {"file": name, "labels": None, "problem": error.message, "line": error.line}
+
+
+def _answers(submission: Submission) -> dict[str, Any]:
+    """Part 1 from answers.yaml where it says something, else from a report; passages of the labs from reports."""
+    answers: dict[str, Any] = {}
+    passages: dict[str, Any] = {}
+    problems: list[str] = []
+    statements = {name: item.text for name, item in load_rubric().items.items() if name.startswith("part1.")}
+    for path in submission.reports:
+        try:
+            report = read_report(path, statements)
+        except ReportError as error:
+            problems.append(str(error))
+            continue
+        answers.update({item: asdict(answer) for item, answer in report.answers.items()})
+        passages.update({item: asdict(passage) for item, passage in report.passages.items()})
+    if submission.answers is not None:
+        try:
+            found = read_answers(submission.answers)
+        except AnswersError as error:
+            problems.append(str(error))
+        else:
+            said = {item: a for item, a in found.items() if a.verdict is not None or a.explanation or a.problem}
+            answers.update({item: asdict(answer) for item, answer in said.items()})
+    read = [path.name for path in (*submission.reports, submission.answers) if path is not None]
+    return {"answers": answers, "passages": passages, "problems": problems, "read": read}
+
+
+def _is_lossy(data: Path) -> bool:
+    """Whether the course's images went through a lossy format, as the data's manifest says."""
+    try:
+        manifest = json.loads((data / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("lossy") is True

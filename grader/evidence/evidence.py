@@ -1,0 +1,210 @@
+"""The evidence folder read back: typed, validated, and all that a check may know of a submission."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from grader.evidence.answers import Answer
+from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
+from grader.evidence.passages import Passage
+from grader.evidence.prose import written_answers
+from grader.evidence.record import Record, read_record
+from grader.evidence.runs import Run, build_runs
+from grader.execution.challenge import Challenge
+from grader.execution.trace_events import (
+    BrokenNetEvent,
+    DatasetEvent,
+    InitialLossEvent,
+    InputEvent,
+    LoaderEvent,
+    MovedEvent,
+    NetEvent,
+    SaveEvent,
+    read_events,
+)
+
+LABS = {"lab1": "Lab 1", "lab2": "Lab 2", "lab3": "Lab 3"}
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """How one code cell ended in the small world; `index` counts all cells of the notebook from 0."""
+
+    index: int
+    status: str
+    error: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab's notebook: the file, how its cells ended, what the trace and the challenges showed, what it claims.
+
+    `problem` says why there is nothing to check and whose fault that is: `at_fault` is `student` or `grader`.
+    """
+
+    role: str
+    file: str | None
+    problem: str | None = None
+    at_fault: str | None = None
+    cells: tuple[CellRun, ...] = ()
+    stopped: str | None = None
+    nets: tuple[NetEvent, ...] = ()
+    challenges: tuple[Challenge, ...] = ()
+    events: tuple[Any, ...] = ()
+    runs: tuple[Run, ...] = ()
+    record: Record = field(default_factory=lambda: read_record({}))
+    written: dict[str, Passage] = field(default_factory=dict)
+    submitted: tuple[Cell, ...] = ()
+    executed: tuple[Cell, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """`Lab 1`."""
+        return LABS[self.role]
+
+    def architectures(self, net: int | None) -> frozenset[str]:
+        """The known functions that a net equals in eval and in train mode."""
+        return frozenset(name for c in self.challenges if c.net == net for name in c.equal)
+
+    def nets_equal_to(self, *names: str) -> tuple[NetEvent, ...]:
+        """Nets that equal one of these architectures."""
+        return tuple(net for net in self.nets if not self.architectures(net.net).isdisjoint(names))
+
+    def of_type(self, kind: type[Any]) -> tuple[Any, ...]:
+        """Events of one type in order."""
+        return tuple(event for event in self.events if isinstance(event, kind))
+
+    @property
+    def loaders(self) -> tuple[LoaderEvent, ...]:
+        """Loaders that were iterated."""
+        return self.of_type(LoaderEvent)
+
+    @property
+    def datasets(self) -> tuple[DatasetEvent, ...]:
+        """Course data sets that were constructed."""
+        return self.of_type(DatasetEvent)
+
+    @property
+    def inputs(self) -> tuple[InputEvent, ...]:
+        """First images of each split that each net was called on."""
+        return self.of_type(InputEvent)
+
+    @property
+    def moved(self) -> tuple[MovedEvent, ...]:
+        """Nets sent to a device."""
+        return self.of_type(MovedEvent)
+
+    @property
+    def initial_losses(self) -> tuple[InitialLossEvent, ...]:
+        """Losses measured before any step."""
+        return self.of_type(InitialLossEvent)
+
+    @property
+    def saves(self) -> tuple[SaveEvent, ...]:
+        """Nets saved."""
+        return self.of_type(SaveEvent)
+
+    @property
+    def broken_nets(self) -> tuple[BrokenNetEvent, ...]:
+        """Nets that raised when called on images."""
+        return self.of_type(BrokenNetEvent)
+
+    @cached_property
+    def source(self) -> str:
+        """All code of the notebook without comments."""
+        lines = (line for cell in self.submitted if cell.kind == "code" for line in cell.source.splitlines())
+        return "\n".join(line.partition("#")[0] for line in lines)
+
+    def texts(self) -> Iterable[str]:
+        """Printed and displayed text of each cell, as executed here and as saved by the student."""
+        for cell in (*self.executed, *self.submitted):
+            yield stream_text(cell, "stdout") + "\n" + result_text(cell)
+
+    @cached_property
+    def plots(self) -> tuple[Cell, ...]:
+        """Code cells with a picture among their outputs, as executed here or as saved by the student."""
+        return tuple(cell for cell in (*self.executed, *self.submitted) if has_image(cell))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """predictions.csv: the labels by image, or what is wrong with it and in which line."""
+
+    file: str | None
+    labels: tuple[int, ...] | None
+    problem: str | None
+    line: int | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Written answers outside the notebooks: part 1 by item, passages of a report by item, files that were read."""
+
+    answers: dict[str, Answer]
+    passages: dict[str, Passage]
+    problems: tuple[str, ...]
+    read: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the checks may use. `truth` are the held-out labels, which only an instructor has."""
+
+    labs: dict[str, Lab]
+    predictions: Predictions
+    answers: Answers
+    lossy: bool
+    truth: tuple[int, ...] | None
+
+
+def load_evidence(folder: Path, truth: tuple[int, ...] | None) -> Evidence:
+    """Read what execution and `collect` left in `folder`."""
+    submission = _json(folder / "submission.json")
+    return Evidence(
+        labs={role: _load_lab(folder / role, role, submission["notebooks"].get(role)) for role in LABS},
+        predictions=TypeAdapter(Predictions).validate_python(_json(folder / "predictions.json")),
+        answers=TypeAdapter(Answers).validate_python(_json(folder / "answers.json")),
+        lossy=_json(folder / "data.json")["lossy"],
+        truth=truth,
+    )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
+    if found is None:
+        return Lab(role, None, f"no notebook of {LABS[role]} was found in the submission", "student")
+    if found["problem"] is not None:
+        return Lab(role, found["file"], found["problem"], "student")
+    fault = folder / "grader-fault.json"
+    if fault.is_file():
+        return Lab(role, found["file"], _json(fault)["reason"], "grader")
+    summary = _json(folder / "cells.json")
+    submitted = _json(folder / "submitted.ipynb")
+    events, _, _ = read_events(folder / "trace.jsonl")
+    challenges = TypeAdapter(tuple[Challenge, ...]).validate_python(_json(folder / "challenges.json"))
+    equal = {c.net: frozenset(n for o in challenges if o.net == c.net for n in o.equal) for c in challenges}
+    return Lab(
+        role=role,
+        file=found["file"],
+        cells=tuple(CellRun(**cell) for cell in summary["cells"]),
+        stopped=summary["problem"],
+        nets=tuple(event for event in events if isinstance(event, NetEvent)),
+        challenges=challenges,
+        events=tuple(events),
+        runs=build_runs(events, equal, summary["executed"]),
+        record=read_record(submitted),
+        written=written_answers(submitted, role),
+        submitted=tuple(read_cells(submitted)),
+        executed=tuple(read_cells(_json(folder / "executed.ipynb"))),
+    )

@@ -1,0 +1,113 @@
+"""One submission from folder to evidence: find, execute, collect, load. Each stage is one call, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from grader.evidence.collect import collect
+from grader.evidence.evidence import Evidence, load_evidence
+from grader.evidence.predictions import LabelsError, read_labels
+from grader.execution.kernel import Limits
+from grader.execution.run import execute
+from grader.execution.world import CourseDataError, build_world
+from grader.submission.find import SubmissionError, find_submission
+
+
+class PipelineError(Exception):
+    """The call itself is wrong (a path, an option); one sentence for whoever typed it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for; None stands for the sample submission, the embedded data set, and no labels."""
+
+    submission: Path | None
+    data: Path | None
+    labels: Path | None
+    device: str
+    out: Path
+    cell_timeout: float = 120.0
+    notebook_timeout: float = 300.0
+
+    def validate(self) -> None:
+        """Raises PipelineError for what would fail anyway, before anything is run."""
+        for option, path in (("--submission", self.submission), ("--data", self.data), ("--labels", self.labels)):
+            if path is not None and not path.exists():
+                raise PipelineError(f"{option} {path}: there is no such file or folder (here: {Path.cwd()})")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise PipelineError("--device cuda: torch finds no GPU on this machine; use --device auto or cpu")
+        if self.out.exists() and not self.out.is_dir():
+            raise PipelineError(f"--out {self.out} is a file; it must be a folder")
+
+    @property
+    def cuda(self) -> bool:
+        """Whether the kernels see a GPU."""
+        return self.device != "cpu" and torch.cuda.is_available()
+
+    def describe(self) -> list[str]:
+        """Lines for pytest's header."""
+        return [
+            f"submission: {self.submission or 'the sample submission'}",
+            f"data: {self.data or 'the embedded data set'}   labels: {self.labels or self._default_labels()}",
+            f"device: {'cuda' if self.cuda else 'cpu'}   isolation: none (grade only notebooks that you trust)",
+        ]
+
+    def _default_labels(self) -> str:
+        return "of the embedded data set" if self.submission is None and self.data is None else "none"
+
+    def summary(self) -> dict[str, str]:
+        """What results.json says of how it was made; no paths of the machine, no times."""
+        return {
+            "data": "course data" if self.data else "embedded data set",
+            "labels": "given" if self.labels else self._default_labels(),
+            "device": "cuda" if self.cuda else "cpu",
+            "isolation": "none",
+        }
+
+
+def gather_evidence(options: Options) -> Evidence:
+    """Execute the submission and leave everything that the checks may read in OUT/evidence.
+
+    Raises PipelineError where submission, data or labels are not what they should be.
+    """
+    folder = options.out / "evidence"
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="grader-") as temporary:
+        scratch = Path(temporary)
+        try:
+            data, labels = _data_and_labels(options, scratch)
+            submission = find_submission(_submission_folder(options, scratch))
+            world = build_world(data, scratch / "world", cuda=options.cuda)
+            limits = Limits(cell=options.cell_timeout, notebook=options.notebook_timeout)
+            asyncio.run(execute(submission, folder, scratch / "work", world, limits))
+            collect(submission, folder, data)
+            truth = read_labels(labels) if labels is not None else None
+        except (SubmissionError, CourseDataError, LabelsError) as error:
+            raise PipelineError(str(error)) from None
+    return load_evidence(folder, truth)
+
+
+def _data_and_labels(options: Options, scratch: Path) -> tuple[Path, Path | None]:
+    if options.data is not None:
+        return options.data, options.labels
+    from fixtures import embedded
+
+    embedded.build(scratch / "embedded", scratch / "heldout.csv")
+    default = scratch / "heldout.csv" if options.submission is None else None
+    return scratch / "embedded", options.labels or default
+
+
+def _submission_folder(options: Options, scratch: Path) -> Path:
+    if options.submission is not None:
+        return options.submission
+    from fixtures import submissions
+
+    return submissions.make("complete", scratch / "sample-submission")

@@ -1,0 +1,72 @@
+"""results.json in Gradescope's schema: one test for each rubric item, all else under `extra_data`.
+
+Documentation: Gradescope, "Autograder specifications", output format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from grader.grade import Grade, ItemGrade, Verdict
+
+MARKS = {"passed": "ok", "failed": "--", "could_not_check": "??"}
+
+
+def write_results(path: Path, grade: Grade, made_with: dict[str, str]) -> None:
+    """Write the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(results(grade, made_with), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def results(grade: Grade, made_with: dict[str, str]) -> dict[str, Any]:
+    """The whole document. `score` is the capped total of what the machine awarded."""
+    output = f"{grade.total:g} of {grade.cap:g} points by machine."
+    if grade.open:
+        output += f" {grade.open:g} points wait for a person: prose, and what could not be checked."
+    return {
+        "score": grade.total,
+        "output": output,
+        "output_format": "text",
+        "test_output_format": "text",
+        "visibility": "visible",
+        "tests": [_test(item) for item in grade.items],
+        "extra_data": {"open": grade.open, "cap": grade.cap, **made_with},
+    }
+
+
+def _test(item: ItemGrade) -> dict[str, Any]:
+    return {
+        "number": item.item,
+        "name": item.title,
+        "score": item.awarded,
+        "max_score": item.max,
+        "status": "failed" if item.lost else "passed",
+        "output": output_text(item),
+        "visibility": item.visibility,
+        "extra_data": {
+            "text": item.text,
+            "bonus": item.bonus,
+            "lost": item.lost,
+            "open": item.open,
+            "needs_review": item.needs_review,
+            "checks": [_check(verdict) for verdict in item.verdicts],
+        },
+    }
+
+
+def _check(verdict: Verdict) -> dict[str, Any]:
+    return {**verdict.model_dump(exclude={"item"}), "needs_review": verdict.outcome == "could_not_check"}
+
+
+def output_text(item: ItemGrade) -> str:
+    """What a student reads under an item: the assignment's words, then each check with its reason."""
+    lines = [item.text, ""]
+    for verdict in item.verdicts:
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        lines.append(f"[{MARKS[verdict.outcome]}] {verdict.sentence}{reason}")
+    return "\n".join(lines)
