@@ -4,9 +4,11 @@ Anything else (a folder, a link, a FIFO, a device, a file of a gigabyte) is refu
 """
 
 import os
+import re
 import stat
 from pathlib import Path
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 PREVIEW = 40  # characters of a hostile cell or name that a message may repeat
 
 
@@ -19,6 +21,14 @@ def preview(text: str, limit: int = PREVIEW) -> str:
     head = " ".join(text[: 4 * limit].split())
     shown = "".join(character if character.isprintable() else "?" for character in head)
     return shown if len(shown) <= limit and len(text) <= 4 * limit else shown[:limit] + "…"
+
+
+def cleaned(text: str) -> str:
+    """`text` without control characters (but for tab and line feed) and without halves of surrogate pairs.
+
+    What is left can be written as UTF-8 and cannot command a terminal.
+    """
+    return _CONTROL.sub("", text)
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
