@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reference.data.build import build, check_targets
+from reference.data.build import build, verify_targets
 from reference.data.course import instructor_manifest, load_course
 from reference.data.layout import DataError, Sizes
 from reference.data.source import read_originals
@@ -77,7 +77,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def _build(arguments: argparse.Namespace, sizes: Sizes) -> int:
     data, heldout = arguments.data, arguments.heldout
-    check_targets(data, heldout)
+    verify_targets(data, heldout)
     seed = secrets.randbits(128) if arguments.seed is None else arguments.seed
     originals = read_originals(arguments.source, sizes, progress=_progress)
     _progress("changing pixels and writing")

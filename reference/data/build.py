@@ -23,7 +23,7 @@ from reference.data.source import Originals
 from reference.data.transform import Split, derangement, hash_matches, make_splits
 
 
-def check_targets(out: Path, heldout: Path) -> None:
+def verify_targets(out: Path, heldout: Path) -> None:
     """Refuse, before any work, to overwrite something or to put the labels where students see them.
 
     Raises:
@@ -55,7 +55,7 @@ def build(originals: Originals, out: Path, heldout: Path, seed: int, sizes: Size
         DataError: a target is in the way, or (never seen) a changed image equals an original.
         OSError: writing failed.
     """
-    check_targets(out, heldout)
+    verify_targets(out, heldout)
     out = out.resolve()
     splits = make_splits(seed, originals.images, originals.labels, sizes or Sizes())
     for name, split in splits.items():
@@ -115,8 +115,12 @@ def _write_data(folder: Path, splits: Mapping[str, Split], originals: Originals)
 def _write_private(path: Path, content: bytes) -> None:
     """Create the file with mode 0600; fails if anything, a link included, already has the name."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -66,6 +66,7 @@ def read_originals(
 
     Raises:
         DataError: what is wrong with the source, in one sentence.
+        OSError: a file cannot be opened.
     """
     sizes = sizes or Sizes()
     if source == "torchvision":
@@ -121,7 +122,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path).as_posix()
             if _wanted(name) and file.is_file():
-                yield name, _read_file(file)
+                yield name, file.read_bytes()
         return
     try:
         if not tarfile.is_tarfile(path):
@@ -145,13 +146,6 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> b
 
 def _wanted(name: str) -> bool:
     return bool(BATCH.fullmatch(name) or IMAGE.fullmatch(name))
-
-
-def _read_file(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: expected a readable file, found {error.strerror}.") from None
 
 
 def _decode(name: str, content: bytes) -> tuple[NDArray[np.uint8], bool]:
