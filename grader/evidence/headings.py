@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LETTERS = {"lab1": "abcdefgh", "lab2": "abc", "lab3": "ab"}
 PROBLEMS = 10  # part1.1 .. part1.10
@@ -30,10 +30,14 @@ _BARE_PROBLEM = re.compile(
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text and where it stands, as a person would say it ("report.pdf, page 2")."""
+    """A line of text and where it stands, as a person would say it ("report.pdf, page 2").
+
+    `given` names the lab with whose template the line was handed out; None: the student wrote it.
+    """
 
     text: str
     source: str
+    given: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,27 +55,29 @@ def sections(lines: Sequence[Line], lab: str | None = None) -> Iterator[Section]
     """Cut `lines` at every heading of a problem, of a lab and of a lettered question.
 
     Letters of a lab rise: an "(a)" below "(c)" of the same lab is an enumeration inside the answer. `lab` is the lab
-    whose letters stand before any heading of a lab; None: such letters are nobody's.
+    whose letters stand before any heading of a lab; None: such letters are nobody's. The letters of a given line are
+    those of its own lab, wherever it stands: a notebook copied for Lab 2 still holds the questions of Lab 1.
     """
     problems = _problems(lines)
-    letter = ""
+    letters: dict[str, str] = {}  # lab -> its last letter
     key, part = lab or "", list[Line]()
     for number, line in enumerate(lines):
         if number in problems:
             new_key, end = problems[number]
-            lab, letter = None, ""
+            lab = None
         else:
-            heading = _lab_heading(line.text, lab, letter)
+            scope = line.given or lab
+            heading = _lab_heading(line.text, scope, letters.get(scope or "", ""))
             if heading is None:
                 part.append(line)
                 continue
-            again = heading.lab == lab and not heading.letter  # a page header: the answer goes on below it
-            lab, letter, end = heading.lab, heading.letter, heading.end
-            if again:
-                continue
-            new_key = f"{lab}.{letter}" if letter else lab
+            letters[heading.lab] = heading.letter
+            lab = lab if line.given else heading.lab
+            if heading.lab == scope and key.startswith(scope) and not heading.letter:
+                continue  # a page header: the answer goes on below it
+            new_key, end = f"{heading.lab}.{heading.letter}".rstrip("."), heading.end
         yield Section(key, tuple(part))
-        key, part = new_key, [Line(line.text[end:], line.source)]
+        key, part = new_key, [replace(line, text=line.text[end:])]
     yield Section(key, tuple(part))
 
 

@@ -38,15 +38,20 @@ def lab_passages(lines: Sequence[Line], lab: str | None = None) -> dict[str, Pas
     """The text under each lettered question, by rubric item ("lab1.g", "lab2.b.bn"); `lab` as in `sections`.
 
     The bullets of Lab 2 (b) and (c) are told apart by their words; a bullet that is not found gets all of the question,
-    so that nothing is lost to the person who reads it.
+    so that nothing is lost to the person who reads it. Given lines help to find the answers and are no part of them; an
+    item without an answer is left out.
     """
     found: dict[str, list[Line]] = {}
     for section in sections(lines, lab):
         if section.key.startswith("lab") and "." in section.key:
             for item, part in _by_item(section):
                 found.setdefault(item, []).extend(part)
-    passages = {item: Passage(joined(part)[:PASSAGE], part[0].source) for item, part in found.items()}
-    return {item: passage for item, passage in passages.items() if passage.text}
+    passages = {item: _passage(part) for item, part in found.items()}
+    return {item: passage for item, passage in passages.items() if any(map(str.isalnum, passage.text))}
+
+
+def _passage(lines: Sequence[Line]) -> Passage:
+    return Passage(joined([line for line in lines if line.given is None])[:PASSAGE], lines[0].source)
 
 
 def joined(lines: Sequence[Line]) -> str:

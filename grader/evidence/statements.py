@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 PREFACE = 200  # letters that may stand before the statement: points, a label, a verdict
-LOST = {"fi", "fl", "ff", "ffi", "ffl", "the", "an"}  # ligatures that a PDF may lose; articles that a student may
+# Ligatures that a PDF may lose, and articles that a student may; "improvethemodel" less "improvemodel" can be "eth".
+LOST = {"fi", "fl", "ff", "ffi", "ffl", "the", "het", "eth", "an", "na"}
 MAX_DIFFERENCES = 4
 
 

@@ -9,6 +9,7 @@ import yaml
 from grader.evidence.bounded import cleaned
 
 DEPTH = 6
+NODES = 2_000  # keys, values, lists and mappings together
 ADVICE = "put a text that holds a colon, quotes, * or [ below '|' or between double quotes"
 
 
@@ -27,7 +28,7 @@ def compose(text: str, skipped: int = 0) -> yaml.Node | None:
     `skipped` lines of the file stand before `text`; they are added to the line of an error, not to those of nodes.
 
     Raises:
-        YamlError: not YAML, several documents, an alias, more than `DEPTH` levels.
+        YamlError: not YAML, several documents, an alias, more than `DEPTH` levels or `NODES` nodes.
     """
     try:
         composer = _Composer(text)
@@ -56,15 +57,19 @@ def kind(node: yaml.Node) -> str:
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes nodes, refusing aliases and deep nesting."""
+    """Composes nodes, refusing aliases, deep nesting and great numbers."""
 
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             self._refuse("aliases (*) are not read")
         if self.depth == DEPTH:
             self._refuse("it is nested too deeply")
+        if self.nodes == NODES:
+            self._refuse("it holds too many entries")
+        self.nodes += 1
         self.depth += 1
         try:
             return super().compose_node(parent, index)
