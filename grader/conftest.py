@@ -126,6 +126,7 @@ def pytest_runtest_makereport(
         return report
     verdict = _verdict(item, marker, call)
     item.config.stash[VERDICTS][item.nodeid] = verdict
+    report.when = "call"  # what a check's set-up found is the check's outcome
     report.outcome = OUTCOMES[verdict.outcome]
     report.longrepr = None if verdict.outcome == "passed" else (item.nodeid, 0, verdict.reason)
     return report

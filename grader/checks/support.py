@@ -38,8 +38,9 @@ def missing(lab: Lab, reason: str, *, credit: float = 0.0, **found: object) -> N
 
 
 def _describe(cell: CellRun) -> str:
+    """Cells are counted as a reader does, from 1 over all cells of the notebook."""
     ended = {"error": "raised", "not run": "was not run:"}.get(cell.status, "stopped:")
-    return f"cell {cell.index} {ended} {' '.join(cell.error.split())[:200]}"
+    return f"cell {cell.index + 1} {ended} {' '.join(cell.error.split())[:200]}"
 
 
 def for_a_person(evidence: Evidence, item: str) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from grader.evidence.answers import Answer
 from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
 from grader.evidence.passages import Passage
-from grader.evidence.prose import written_answers
+from grader.evidence.prose import read_prose
 from grader.evidence.record import Record, read_record
 from grader.evidence.runs import Run, build_runs
 from grader.execution.challenge import Challenge
@@ -30,6 +30,7 @@ from grader.execution.trace_events import (
     read_events,
 )
 
+TEMPLATE = Path(__file__).parents[2] / "student_template" / "simplenn-cifar10.ipynb"
 LABS = {"lab1": "Lab 1", "lab2": "Lab 2", "lab3": "Lab 3"}
 
 
@@ -177,6 +178,12 @@ def load_evidence(folder: Path, truth: tuple[int, ...] | None) -> Evidence:
     )
 
 
+@cache
+def _template() -> Any:
+    """The notebook that students receive and copy for each lab; what stands in it is no answer of theirs."""
+    return _json(TEMPLATE) if TEMPLATE.is_file() else None
+
+
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -204,7 +211,7 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
         events=tuple(events),
         runs=build_runs(events, equal, summary["executed"]),
         record=read_record(submitted),
-        written=written_answers(submitted, role),
+        written=read_prose(submitted, role, _template(), name=found["file"]),
         submitted=tuple(read_cells(submitted)),
         executed=tuple(read_cells(_json(folder / "executed.ipynb"))),
     )

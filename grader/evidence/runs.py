@@ -60,7 +60,7 @@ class Run:
     def describe(self) -> str:
         """One line for a student: where it happened and what it really was."""
         rates = ", ".join(f"{rate:g}" for rate in self.rates[:4]) + (", ..." if len(self.rates) > 4 else "")
-        where = f"cell {self.cells[0]}" if self.cells else "a cell"
+        where = f"cell {self.cells[0] + 1}" if self.cells else "a cell"
         return (
             f"{where}: {self.steps} steps of {self.optimizer} with lr={rates}, momentum={self.momentum:g}, "
             f"weight_decay={self.weight_decay:g}"

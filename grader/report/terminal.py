@@ -45,4 +45,4 @@ def _what(item: ItemGrade) -> str:
     """The item's title, or why points were lost, or why they are open."""
     lost = [v.reason for v in item.verdicts if v.outcome == "failed"]
     unsure = [v.reason for v in item.verdicts if v.outcome == "could_not_check" and v.evidence != "person"]
-    return "; ".join(lost or unsure) or item.title
+    return "; ".join(dict.fromkeys(lost or unsure)) or item.title
