@@ -31,19 +31,33 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def accuracy_curves(
-    panel: Axes, curves: Mapping[str, Sequence[float]], title: str, *, bar: float | None = None
+    panel: Axes,
+    curves: Mapping[str, Sequence[float]],
+    title: str,
+    *,
+    bar: float | None = None,
+    linestyle: str = "-",
 ) -> None:
-    """Accuracy in percent against epochs from 1, one line for each curve of fractions; `bar` draws the bar to pass."""
+    """Accuracy in percent against epochs from 1, one line for each curve of fractions; `bar` draws the bar to pass.
+
+    A second call on the same panel, with another line style, starts again with the first color.
+    """
     for color, (label, accuracies) in zip(COLORS, curves.items(), strict=False):
         epochs = range(1, len(accuracies) + 1)
-        panel.plot(epochs, [100 * value for value in accuracies], color=color, label=label, marker=mark(accuracies))
+        percent = [100 * value for value in accuracies]
+        panel.plot(epochs, percent, color=color, label=label, linestyle=linestyle, marker=mark(accuracies))
     if bar is not None:
-        panel.axhline(100 * bar, color="black", linewidth=1, linestyle="--", label=f"bar of {bar:.0%}")
+        panel.axhline(100 * bar, color="black", linewidth=1, linestyle=":", label=f"bar of {bar:.0%}")
     panel.set_title(title)
     panel.set_xlabel("epoch")
     panel.set_ylabel("accuracy, %")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.legend(frameon=False)
+    legend_below(panel)
+
+
+def legend_below(panel: Axes) -> None:
+    """Under the panel, where it hides no curve."""
+    panel.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def mark(values: Sequence[float]) -> str:
@@ -54,3 +68,23 @@ def mark(values: Sequence[float]) -> str:
 def validation(runs: Runs, names: Mapping[str, str]) -> dict[str, list[float]]:
     """Validation accuracy of the runs named: label -> fractions by epoch, from run's name -> label."""
     return {label: runs[name].history.val_accuracy for name, label in names.items()}
+
+
+def bars(panel: Axes, accuracies: Mapping[str, float], question: str, setting: str) -> None:
+    """Best validation accuracy in percent, one bar with its figure for each value of `setting`."""
+    drawn = panel.bar(list(accuracies), [100 * value for value in accuracies.values()], color=COLORS[0])
+    panel.bar_label(drawn, fmt="%.1f")
+    panel.set_title(f"{question} Best validation accuracy by {setting}")
+    panel.set_xlabel(setting)
+    panel.set_ylabel("accuracy, %")
+
+
+def histograms(panel: Axes, weights: Mapping[str, Sequence[float]], limit: float) -> None:
+    """Density of weights within `limit` of zero, on a logarithmic axis, one outline for each label."""
+    for color, (label, values) in zip(COLORS, weights.items(), strict=False):
+        panel.hist(values, bins=81, range=(-limit, limit), density=True, histtype="step", color=color, label=label)
+    panel.set_yscale("log")
+    panel.set_title("(c) Weights after the last epoch")
+    panel.set_xlabel("weight")
+    panel.set_ylabel("density")
+    legend_below(panel)

@@ -217,7 +217,7 @@ def train_epoch(
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         penalty = recipe.l1 * l1_norm(net) if recipe.l1 else 0.0
         optimizer.zero_grad()
-        (loss + penalty).backward()  # type: ignore[no-untyped-call]
+        (loss + penalty).backward()
         optimizer.step()
         loss_sum += loss.detach() * len(labels)
         correct += (logits.detach().argmax(dim=1) == labels).sum()
