@@ -5,6 +5,7 @@ These are the student's claims in the student's words: they show what was printe
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,18 @@ from grader.evidence.cells import Cell, has_image, read_cells, result_text, stre
 
 MAX_CLAIMS = 5_000  # nine sweeps of 540 epochs
 LINE = 4_000  # characters of a line that are looked at
-SPEAKING = 1_000_000  # characters of lines that speak of training that are looked at in a notebook
+SPEAKING = 1_500_000  # characters of lines that speak of training that are looked at in each stream of a notebook
 CLAIM_TEXT = 200  # characters kept of a line that claims a best accuracy
 REACH = 60  # characters between a name ("Validation accuracy") and its number
-TITLE = 30  # a line so short that names a split and has no digit is a title of the lines below it
+TITLE = 30  # a line so short that names a split and has no number is a title of the lines below it
 
+_STREAMS: dict[str, Callable[[Cell], str]] = {
+    "stdout": lambda cell: stream_text(cell, "stdout"),
+    "stderr": lambda cell: stream_text(cell, "stderr"),
+    "results": result_text,
+}
 _SPEAKING_WORDS = ("loss", "acc", "epoch", "train", "valid", "test")
+_HAS_NUMBER = re.compile(r"\d|nan|inf", re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _TOKEN = re.compile(
     r"""
@@ -80,13 +87,13 @@ def read_record(notebook: Any) -> Record:
     epochs: list[EpochClaim] = []
     best: list[Claim] = []
     images: list[int] = []
-    left = SPEAKING
+    left = dict.fromkeys(_STREAMS, SPEAKING)
     for cell in read_cells(notebook):
         if has_image(cell):
             images.append(cell.index)
-        for text in (stream_text(cell, "stdout"), stream_text(cell, "stderr"), result_text(cell)):
-            lines = _speaking(text, left)
-            left -= len(lines)
+        for stream, text_of in _STREAMS.items():
+            lines = _speaking(text_of(cell), left[stream])
+            left[stream] -= len(lines)
             new_epochs, new_best = _claims(cell, lines)
             epochs += new_epochs
             best += new_best
@@ -105,8 +112,10 @@ def _claims(cell: Cell, lines: str) -> tuple[list[EpochClaim], list[Claim]]:
     current: dict[str, Any] = {}  # fields of the epoch that is being printed
     title = "train"
     for line in lines.split("\n"):
+        if not _HAS_NUMBER.search(line):
+            title = _title(line) or title
+            continue
         epoch, printed = _read_line(line, title)
-        title = _title(line) or title
         best += [
             Claim(cell.index, value, cleaned(line).strip()[:CLAIM_TEXT])
             for field, value in printed
@@ -145,8 +154,8 @@ def _speaking(text: str, limit: int) -> str:
 
 
 def _title(line: str) -> str | None:
-    """The split that a line such as "Validation:" announces for the lines below it."""
-    named = None if len(line) > TITLE or any(map(str.isdigit, line)) else re.search(r"train|val|test", line.lower())
+    """The split that a line without a number, such as "Validation:", announces for the lines below it."""
+    named = None if len(line) > TITLE else re.search(r"train|val|test", line.lower())
     return None if named is None else "train" if named[0] == "train" else "val"
 
 

@@ -23,7 +23,7 @@ SECONDS = 30.0
 MAX_REPEATS = 4  # headings of one problem that are read: the statements may be listed before the answers
 STATEMENT = 1_000  # characters in which an unknown statement must end
 
-# Fonts without a Unicode map: old TeX fonts have their ligatures, the standard fonts their bullet, at control characters.
+# In fonts without a Unicode map, old TeX fonts have ligatures and the standard fonts a bullet at control characters.
 _UNMAPPED = str.maketrans({"\x0b": "ff", "\x0c": "fi", "\x0e": "ffi", "\x0f": "ffl", "\x7f": "•"})
 _PAGE_NUMBER = re.compile(r"\s*(?:page\s*)?\d{1,3}(?:\s*(?:/|of)\s*\d{1,3})?\s*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.?!:)]\s+|\n")
@@ -155,7 +155,7 @@ def _answer(item: str, lines: Sequence[Line], statements: Mapping[str, str] | No
     known = None if statements is None else statements.get(item)
     start, end = (_unknown_statement(text) if known is None else _known_statement(known, text)) or (0, 0)
     before, _ = leading_verdict(text)
-    verdict, explanation = leading_verdict(text[end:])
+    verdict, explanation = leading_verdict(text[end:].lstrip(" .)\n"))
     heading = f"{source}, problem {item.removeprefix('part')}"
     if end == 0:
         problem = f"{heading}: {_other_statement(item, text, before, statements or {})}"
