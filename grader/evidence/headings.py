@@ -13,13 +13,14 @@ _DECORATION = re.compile(r"[\s#>*_•●▪–-]*")  # of Markdown and of lists
 POINTS = r"\(?\s?(?:bonus\s?[,:]?\s?)?\d{1,2}(?:\s?\+\s?\d{1,2})?\s?(?:pts?|points?)\b\.?\s?\)?"
 _AFTER = re.compile(rf"[\s*_:.)\]-]*(?:{POINTS}[\s*_:.-]*)?", re.IGNORECASE)
 _ASKED = r"(?:question|problem|answer|exercise|task|part|ans|q)"
+_LETTER_ENDS = r"\s*$|\s?[).:*]|(?-i:\s+[A-Z])"
 _LAB = re.compile(
     r"(?:(?:part|problem|section)\s?)?(?:\d\s?[:.]?\s{0,3})?lab\s?[-#]?\s?\(?\s?([123])\s?\)?(?!\d)", re.IGNORECASE
 )
 _LAB_TITLE = re.compile(r"\s*$|\s*[:–—-]|\s*\(|\s*[A-Z][^.]{0,60}$")
-_LETTER_OF_LAB = re.compile(rf"[\s:.,–—-]*(?:{_ASKED}\s?)?\(?\s?([a-h])(?=\s*$|\s?[).:*])", re.IGNORECASE)
+_LETTER_OF_LAB = re.compile(rf"[\s:.,–—-]*(?:{_ASKED}\s?)?\(?\s?([a-h])(?={_LETTER_ENDS})", re.IGNORECASE)
 _LETTER = re.compile(
-    rf"(?:{_ASKED}\s?[.:]?\s?)?\(\s?(?P<in_brackets>[a-h])\s?\)|(?P<half>[a-h])\)|{_ASKED}\s(?P<bare>[a-h])(?=\s*$|[).:*])",
+    rf"(?:{_ASKED}\s?[.:]?\s?)?\(\s?(?P<in_brackets>[a-h])\s?\)|(?P<half>[a-h])\)|{_ASKED}\s(?P<bare>[a-h])(?={_LETTER_ENDS})",
     re.IGNORECASE,
 )
 _PROBLEM = re.compile(r"(?:problem|question|exercise|prob|ex|p|q)\s?[.#]?\s?1\s?\.\s?(\d{1,2})(?!\d)", re.IGNORECASE)
