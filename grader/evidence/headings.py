@@ -9,6 +9,7 @@ PROBLEMS = 10  # part1.1 .. part1.10
 HEADING = 200  # a heading is looked for in so many characters at the beginning of a line
 BARE_PROBLEMS = 3  # so many "1.k" in order are headings; fewer are numbers
 
+_TITLE_MARKS = re.compile(r"#+\s")
 _DECORATION = re.compile(r"[\s#>*_•●▪–-]*")  # of Markdown and of lists
 POINTS = r"\(?\s?(?:bonus\s?[,:]?\s?)?\d{1,2}(?:\s?\+\s?\d{1,2})?\s?(?:pts?|points?)\b\.?\s?\)?"
 _AFTER = re.compile(rf"[\s*_:.)\]-]*(?:{POINTS}[\s*_:.-]*)?", re.IGNORECASE)
@@ -45,7 +46,7 @@ class Line:
 class Section:
     """A heading's key ("part1.3", "lab1.g"; "lab1" or "" for text under no question) and its lines.
 
-    The first line is what follows the heading on the heading's own line.
+    The first line is what follows the heading on the heading's own line, behind the # of a heading in Markdown.
     """
 
     key: str
@@ -78,7 +79,7 @@ def sections(lines: Sequence[Line], lab: str | None = None) -> Iterator[Section]
                 continue  # a page header: the answer goes on below it
             new_key, end = f"{heading.lab}.{heading.letter}".rstrip("."), heading.end
         yield Section(key, tuple(part))
-        key, part = new_key, [replace(line, text=line.text[end:])]
+        key, part = new_key, [replace(line, text=_title_marks(line.text) + line.text[end:])]
     yield Section(key, tuple(part))
 
 
@@ -132,6 +133,11 @@ def _longest_rising(headings: list[tuple[int, int, int]]) -> list[tuple[int, int
         if len(before) >= len(best.get(heading[1], [])):
             best[heading[1]] = [*before, heading]
     return max(best.values(), key=len, default=[])
+
+
+def _title_marks(text: str) -> str:
+    marks = _TITLE_MARKS.match(text)
+    return marks[0] if marks else ""
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int) -> int:

@@ -8,6 +8,7 @@ from grader.evidence.bounded import cleaned
 from grader.evidence.headings import POINTS, Line, Section, sections
 
 PASSAGE = 4_000  # characters kept of one answer
+TITLE = 60  # a heading of Markdown no longer than this says nothing by itself
 BULLET_WORDS = 250  # characters of a bullet in which the words that assign it are looked for
 
 # The bulleted questions, in the order in which their words decide: the question on L1 also speaks of L2, and so on.
@@ -39,19 +40,24 @@ def lab_passages(lines: Sequence[Line], lab: str | None = None) -> dict[str, Pas
 
     The bullets of Lab 2 (b) and (c) are told apart by their words; a bullet that is not found gets all of the question,
     so that nothing is lost to the person who reads it. Given lines help to find the answers and are no part of them; an
-    item without an answer is left out.
+    item without an answer, or with a title alone, is left out.
     """
     found: dict[str, list[Line]] = {}
     for section in sections(lines, lab):
         if section.key.startswith("lab") and "." in section.key:
             for item, part in _by_item(section):
                 found.setdefault(item, []).extend(part)
-    passages = {item: _passage(part) for item, part in found.items()}
-    return {item: passage for item, passage in passages.items() if any(map(str.isalnum, passage.text))}
+    answers = {item: [line for line in part if line.given is None] for item, part in found.items()}
+    return {
+        item: Passage(joined(answer)[:PASSAGE], found[item][0].source)
+        for item, answer in answers.items()
+        if any(_says_something(line.text) for line in answer)
+    }
 
 
-def _passage(lines: Sequence[Line]) -> Passage:
-    return Passage(joined([line for line in lines if line.given is None])[:PASSAGE], lines[0].source)
+def _says_something(line: str) -> bool:
+    is_title = line.startswith("#") and len(line) <= TITLE
+    return not is_title and any(map(str.isalnum, cleaned(line)))
 
 
 def joined(lines: Sequence[Line]) -> str:

@@ -15,7 +15,7 @@ MAX_LINES = 500  # long lines of the template that are looked for inside a line 
 LONG = 20  # characters that make a line of the template long
 
 _COMMENT = re.compile(r"\s*#+!?\s?(.*)")
-_HIDDEN = re.compile(r"\s*<!--.*-->\s*")  # a comment of Markdown, which a reader does not see
+_HIDDEN = re.compile(r"\s*<!--.*-->\s*|(?:BEGIN|END) SOLUTION\b.*")  # comments that are not for a reader
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,10 @@ def _template(notebook: Any, lab: str) -> _Template:
 
 def _texts(cell: Cell) -> Iterator[str]:
     """The lines of a Markdown cell, the comments of a code cell."""
-    for line in cell.source.split("\n"):
-        comment = _COMMENT.match(line)
-        if cell.kind == "markdown" and not _HIDDEN.fullmatch(line):
-            yield line
-        elif cell.kind == "code" and comment:
-            yield comment[1]
+    lines = cell.source.split("\n")
+    comments = (_COMMENT.match(line) for line in lines)
+    texts = lines if cell.kind == "markdown" else [comment[1] for comment in comments if comment]
+    return (text for text in texts if not _HIDDEN.fullmatch(text))
 
 
 def _lines(cell: Cell, kinds: tuple[str, ...], known: _Template, name: str) -> Iterator[Line]:

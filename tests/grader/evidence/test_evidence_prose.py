@@ -86,8 +86,10 @@ HEADINGS = (
 
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_headings_of_a_question(heading):
-    assert texts(book(markdown(f"{heading}\nThe loss is ln 10.")), "lab1") == {"lab1.g": "The loss is ln 10."}
-    assert texts(book(markdown([f"{heading} ", "The loss is ln 10."])), "lab1")["lab1.g"].endswith("ln 10.")
+    (text,) = texts(book(markdown(f"{heading}\nThe loss is ln 10.")), "lab1").values()
+    assert text.lstrip("# \n") == "The loss is ln 10."
+    if not heading.startswith("#"):
+        assert texts(book(markdown([f"{heading} ", "The loss is ln 10."])), "lab1") == {"lab1.g": "The loss is ln 10."}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_the_questions_of_lab_1_in_a_copied_notebook_are_not_those_of_lab_2():
         markdown("(c)\n- lr 0.1 best\n- L2 1e-4\n- L1 sparser"),
     )
     assert texts(copied, "lab2", TEMPLATE) == {
-        "lab2.a": "Augmentation\n72 %",
+        "lab2.a": "## Augmentation\n72 %",
         "lab2.c.lr": "- lr 0.1 best",
         "lab2.c.l2": "- L2 1e-4",
         "lab2.c.l1": "- L1 sparser",
@@ -147,7 +149,7 @@ def test_repeated_headings_of_one_question_are_its_bullets():
     )
     notebook["cells"].append(markdown("### (b) Swish\nno"))
     assert texts(notebook, "lab2") == {
-        "lab2.b.bn": "Batch normalization\nbetter",
+        "lab2.b.bn": "### Batch normalization\nbetter",
         "lab2.b.lr": "### (b) BN and larger learning rates\nyes",
         "lab2.b.swish": "### (b) Swish\nno",
     }
@@ -162,8 +164,16 @@ def test_comments_below_a_heading_may_be_the_template_s_where_none_is_known():
     assert texts(book(markdown("(a)"), code("# define the net")), "lab1") == {}
 
 
-def test_hidden_comments_are_not_read():
-    assert texts(book(markdown("(a)\n<!-- BEGIN SOLUTION -->\nYes\n<!-- END -->")), "lab1") == {"lab1.a": "Yes"}
+def test_comments_that_are_not_for_a_reader_are_not_read():
+    assert texts(book(markdown("(a)\n<!-- a hint -->\nYes\n<!-- -->")), "lab1") == {"lab1.a": "Yes"}
+    assert texts(book(code("# (a)\n### BEGIN SOLUTION net\n### END SOLUTION")), "lab1") == {}
+
+
+def test_a_title_alone_is_no_answer():
+    assert texts(book(markdown("## (a) Sanity check"), markdown("### The net")), "lab1") == {}
+    assert texts(book(markdown("(a) Sanity check")), "lab1") == {"lab1.a": "Sanity check"}
+    spoken = "the initial loss is 2.30, which is the natural logarithm of ten"
+    assert texts(book(markdown(f"## (g) {spoken}")), "lab1") == {"lab1.g": f"## {spoken}"}
 
 
 def test_no_answer_of_signs_alone_and_no_harmful_characters():
