@@ -3,7 +3,7 @@
     python -I pdf_text.py MAX_PAGES SECONDS < report.pdf
 
 One line of JSON per record, each written as soon as it is known, so that a page which hangs costs only itself and what
-follows: {"total": pages}, then {"text": text or null} for each page, or {"failure": "encrypted" or "damaged"}.
+follows: {"total": pages}, then {"text": text or null} for each page; or {"failure": "encrypted", "damaged", "memory"}.
 """
 
 import io
@@ -30,6 +30,8 @@ def main() -> None:
         total = len(reader.pages)
     except (DependencyError, FileNotDecryptedError, WrongPasswordError):
         return _write("failure", "encrypted")
+    except MemoryError:
+        return _write("failure", "memory")
     except Exception:  # noqa: BLE001  pypdf lets any exception out of a damaged file
         return _write("failure", "damaged")
     _write("total", total)

@@ -19,6 +19,7 @@ from grader.evidence.verdicts import leading_verdict
 PDF_TEXT = Path(__file__).with_name("pdf_text.py")
 MAX_BYTES = 50_000_000
 MAX_PAGES = 100
+KILLED = 9  # the signal with which a system short of memory ends a process
 SECONDS = 30.0
 MAX_REPEATS = 4  # headings of one problem that are read: the statements may be listed before the answers
 STATEMENT = 1_000  # characters in which an unknown statement must end
@@ -33,14 +34,20 @@ FAILURES = {
     "damaged": "the PDF is damaged or cut short and cannot be opened; export and hand it in again.",
     "time": "the PDF took too long to read; export it again, without embedded files.",
     "memory": "the PDF needs too much memory to read; export it again, without embedded files.",
+    "grader": "the grader's reader of PDFs failed, which is no fault of the report; a person must read it.",
+}
+STOPPED = {
+    "time": "reading took too long here",
+    "memory": "reading needed too much memory here",
+    "grader": "the grader's reader of PDFs failed here",
 }
 
 
 class ReportError(Exception):
     """No text could be had from the report: one sentence for the student.
 
-    `kind` is "missing" (or not a file that can be read), "not-pdf", "encrypted", "damaged", "time", "memory" or
-    "no-text" (pictures of pages, which a person can still read).
+    `kind` is "missing" (or not a file that can be read), "not-pdf", "encrypted", "damaged", "time", "memory", "no-text"
+    (pictures of pages, which a person can still read) or "grader" (no fault of the report).
     """
 
     def __init__(self, message: str, kind: str) -> None:
@@ -102,9 +109,9 @@ def read_report(path: Path, statements: Mapping[str, str] | None = None, *, seco
 def _extract(content: bytes, seconds: float) -> tuple[int, list[str | None], str]:
     """The number of pages, the text of each page that was reached, and "" or why the reading ended early."""
     command = [sys.executable, "-I", str(PDF_TEXT), str(MAX_PAGES), str(int(seconds) + 1)]
-    ended = "memory"
     try:
-        written = subprocess.run(command, input=content, capture_output=True, timeout=seconds, check=False).stdout
+        done = subprocess.run(command, input=content, capture_output=True, timeout=seconds, check=False)
+        written, ended = done.stdout, "memory" if done.returncode == -KILLED else "grader"
     except subprocess.TimeoutExpired as error:
         written, ended = error.stdout or b"", "time"
     records = [json.loads(line) for line in written.split(b"\n")[:-1]]
@@ -126,8 +133,7 @@ def _problems(name: str, total: int, pages: Sequence[str | None], failure: str) 
         elif not page:
             yield f"{name}, page {number}: there is no text on this page (a picture?); a person must read it."
     if failure:
-        reason = "took too long" if failure == "time" else "needed too much memory"
-        yield f"{name}, page {len(pages) + 1}: reading {reason} here; this page and those after it were not read."
+        yield f"{name}, page {len(pages) + 1}: {STOPPED[failure]}; this page and those after it were not read."
     elif total > len(pages):
         yield f"{name}: expected at most {MAX_PAGES} pages, found {total}; those beyond were not read."
 

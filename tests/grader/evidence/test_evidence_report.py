@@ -14,7 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import ListFlowable, PageBreak, Paragraph, SimpleDocTemplate
 
 from grader.evidence.answers import PART1, Answer
-from grader.evidence.report import Report, ReportError, read_report
+from grader.evidence.report import FAILURES, STOPPED, Report, ReportError, read_report
 
 STATEMENTS = {
     "part1.1": "Batch normalization normalizes the batch inputs by subtracting the mean, so outputs have zero mean.",
@@ -401,7 +401,26 @@ def test_bomb_costs_its_page_only(tmp_path):
 
 def test_tree_of_pages_without_end(tmp_path):
     kind, _ = error_of(tmp_path, raw_pdf([FIRST], kids="2 0 R"), seconds=5)
-    assert kind in ("damaged", "time", "no-text", "memory")
+    assert kind in ("damaged", "time")  # as the installed pypdf notices the circle or not
+
+
+READERS = {
+    "killed": ('print(\'{"total": 2}\\n{"text": "Lab 1 (a) x"}\', flush=True); os.kill(os.getpid(), 9)', "memory"),
+    "failing": ('print(\'{"total": 2}\\n{"text": "Lab 1 (a) x"}\'); raise ImportError', "grader"),
+}
+
+
+@pytest.mark.parametrize(("program", "kind"), READERS.values(), ids=READERS)
+def test_a_reader_that_ends_early_is_told_apart_from_a_faulty_report(tmp_path, monkeypatch, program, kind):
+    reader = tmp_path / "reader.py"
+    monkeypatch.setattr("grader.evidence.report.PDF_TEXT", reader)
+    path = lines(tmp_path / "r.pdf", ["text"])
+    reader.write_text(f"import os\n{program}\n")
+    report = read_report(path)
+    assert report.passages["lab1.a"].text == "x"
+    assert report.problems == (f"r.pdf, page 2: {STOPPED[kind]}; this page and those after it were not read.",)
+    reader.write_text(f"import os\n{program.split('; ')[1]}\n")
+    assert error_of(tmp_path, path.read_bytes()) == (kind, f"report.pdf: {FAILURES[kind]}")
 
 
 def test_pages_beyond_the_hundredth_are_not_read(tmp_path):
