@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from grader.evidence.answers import AnswersError, read_answers
+from grader.evidence.answers import Answer, AnswersError, merge, read_answers
 from grader.evidence.predictions import PredictionsError, read_predictions
 from grader.evidence.report import ReportError, read_report
 from grader.rubric import load_rubric
@@ -49,8 +49,8 @@ def _predictions(submission: Submission) -> dict[str, Any]:
 
 
 def _answers(submission: Submission) -> dict[str, Any]:
-    """Part 1 from answers.yaml where it says something, else from a report; passages of the labs from reports."""
-    answers: dict[str, Any] = {}
+    """Part 1 from answers.yaml and the reports, whichever holds a verdict; passages of the labs from the reports."""
+    answers: list[Answer] = []
     passages: dict[str, Any] = {}
     problems: list[str] = []
     statements = {name: item.text for name, item in load_rubric().items.items() if name.startswith("part1.")}
@@ -58,20 +58,22 @@ def _answers(submission: Submission) -> dict[str, Any]:
         try:
             report = read_report(path, statements)
         except ReportError as error:
-            problems.append(str(error))
+            problems.append(error.message)
             continue
-        answers.update({item: asdict(answer) for item, answer in report.answers.items()})
+        answers.extend(report.answers.values())
         passages.update({item: asdict(passage) for item, passage in report.passages.items()})
+        problems.extend(report.problems)
     if submission.answers is not None:
         try:
-            found = read_answers(submission.answers)
+            answers.extend(read_answers(submission.answers).values())
         except AnswersError as error:
-            problems.append(str(error))
-        else:
-            said = {item: a for item, a in found.items() if a.verdict is not None or a.explanation or a.problem}
-            answers.update({item: asdict(answer) for item, answer in said.items()})
-    read = [path.name for path in (*submission.reports, submission.answers) if path is not None]
-    return {"answers": answers, "passages": passages, "problems": problems, "read": read}
+            problems.append(error.message)
+    return {
+        "answers": {item: asdict(answer) for item, answer in merge(answers).items()},
+        "passages": passages,
+        "problems": problems,
+        "read": [path.name for path in (*submission.reports, submission.answers) if path is not None],
+    }
 
 
 def _is_lossy(data: Path) -> bool:

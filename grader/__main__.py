@@ -1,0 +1,59 @@
+"""The command line: `grader grade` is `pytest grader` from anywhere, `grader score` scores one predictions.csv."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from grader.evidence.label_table import TableError
+from grader.evidence.predictions import Score, read_labels, read_predictions, score
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; bad input is one line on standard error and exit code 2."""
+    parser = argparse.ArgumentParser(prog="grader", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("grade", add_help=False, help="grade one submission; the options are those of `pytest grader`")
+    scoring = commands.add_parser("score", help="check predictions.csv and, given the labels, score it")
+    scoring.add_argument("predictions", type=Path)
+    scoring.add_argument("--labels", type=Path, help="heldout.csv; without it only the format is checked")
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "grade":
+        return int(pytest.main([str(Path(__file__).parent), *rest]))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return _score(options.predictions, options.labels)
+
+
+def _score(predictions: Path, labels: Path | None) -> int:
+    try:
+        predicted = read_predictions(predictions)
+        truth = read_labels(labels) if labels is not None else None
+    except TableError as error:
+        print(error, file=sys.stderr)
+        return USAGE_ERROR
+    if truth is None:
+        print(f"{predictions.name}: the format is right. No labels were given, so nothing was scored.")
+    else:
+        print("\n".join(describe(score(truth, predicted))))
+    return 0
+
+
+def describe(result: Score) -> list[str]:
+    """Accuracy with its 95 % interval, and recall by class."""
+    low, high = result.interval
+    recall = "  ".join(f"{label}: {'-' if r is None else f'{r:.3f}'}" for label, r in enumerate(result.recall))
+    return [
+        f"accuracy {result.accuracy:.4f} ({result.correct} of {result.n}), 95 % interval {low:.4f} to {high:.4f}",
+        f"recall by class  {recall}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
