@@ -54,7 +54,10 @@ def parser(lab: Lab) -> argparse.ArgumentParser:
 
 
 def main(lab: Lab, arguments: Sequence[str] | None = None) -> int:
-    """Run `lab`; print its answers, write record, plots and checkpoints. Returns the exit status: 2 for bad input."""
+    """Run `lab`; print its answers, write record, plots and checkpoints.
+
+    Returns the exit status: 2 for bad input, 130 (the shell's for an interrupt) when stopped by the keyboard.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(lab).parse_args(words)
     try:
@@ -62,6 +65,9 @@ def main(lab: Lab, arguments: Sequence[str] | None = None) -> int:
     except (DataError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command with --resume goes on from the last epoch", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -7,6 +7,7 @@ history = train(net, load_splits(Path("data")), Recipe(epochs=30), checkpoint=Pa
 
 import copy
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -247,7 +248,7 @@ def train(
     `device` is auto, cpu or cuda.
 
     Returns the history; `net` holds the weights of the last epoch, on the device that trained. Raises ValueError for a
-    device that is not there, or a state to resume that belongs to another recipe.
+    device that is not there, or a state to resume that belongs to another recipe or other training labels.
     """
     place = choose_device(device)
     splits = splits.to(place)
@@ -263,7 +264,7 @@ def train(
     )
     generator = torch.Generator().manual_seed(recipe.seed)
     if resume and checkpoint is not None and state_path(checkpoint).exists():
-        history = restore_state(state_path(checkpoint), net, optimizer, generator, recipe)
+        history = restore_state(state_path(checkpoint), net, optimizer, generator, recipe, splits)
     else:
         history = History(initial_loss(net, splits.val_images, splits.val_labels, recipe))
     for epoch in range(history.epochs, recipe.epochs):
@@ -275,7 +276,7 @@ def train(
         if checkpoint is not None:
             if history.best_epoch == epoch:
                 checkpoints.save_best(net, checkpoint, epoch=epoch, lr=lr)
-            save_state(state_path(checkpoint), net, optimizer, generator, recipe, history)
+            save_state(state_path(checkpoint), net, optimizer, generator, recipe, splits, history)
         if on_epoch is not None:
             on_epoch(history)
     return history
@@ -287,10 +288,12 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
     recipe: Recipe,
+    splits: Splits,
     history: History,
 ) -> None:
     state = {
         "recipe": asdict(recipe),
+        "labels": checksum(splits.train_labels),
         "net": net.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
@@ -299,14 +302,26 @@ def save_state(
     checkpoints.save_atomically(state, path)
 
 
+def checksum(labels: Tensor) -> int:
+    """CRC-32 of labels int64 (N,): tells the data sets of two runs apart, since each has its own order."""
+    return zlib.crc32(labels.cpu().numpy().tobytes())
+
+
 def restore_state(
-    path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, recipe: Recipe
+    path: Path,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    recipe: Recipe,
+    splits: Splits,
 ) -> History:
     """Load the state of a run into the objects given, and return its history."""
     state: dict[str, Any] = checkpoints.load(path)
     found = state.get("recipe")
     if found != asdict(recipe):
         raise ValueError(f"{path}: expected the state of a run with {recipe}, found one with {found}")
+    if state["labels"] != checksum(splits.train_labels):
+        raise ValueError(f"{path}: expected the state of a run on these training labels, found one on others")
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
     generator.set_state(state["generator"])

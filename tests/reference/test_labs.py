@@ -248,6 +248,22 @@ def test_wrong_data_is_one_sentence(data: Path, tmp_path: Path, capsys: pytest.C
     assert "expected uint8 images (N, 32, 32, 3), found uint8 (100, 3, 32, 32)" in error_of(capsys)
 
 
+def test_an_interrupted_lab_says_how_to_go_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--data", str(data), "--epochs", "1", "--out", str(tmp_path)]
+    train_epoch = training.train_epoch
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_epoch", interrupted)
+    assert lab1.main(arguments) == 130
+    assert "error: interrupted; the same command with --resume goes on" in capsys.readouterr().err
+    monkeypatch.setattr(training, "train_epoch", train_epoch)
+    assert lab1.main([*arguments, "--resume"]) == 0
+
+
 def test_a_gpu_that_is_not_there_is_one_sentence(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -334,6 +334,13 @@ def test_resuming_with_another_recipe_is_refused(splits: Splits, tmp_path: Path)
         train(SimpleNN(), splits, Recipe(epochs=2), checkpoint=tmp_path / "net.pth", resume=True)
 
 
+def test_resuming_on_other_data_is_refused(splits: Splits, tmp_path: Path) -> None:
+    train(SimpleNN(), splits, Recipe(epochs=1), checkpoint=tmp_path / "net.pth")
+    others = replace(splits, train_labels=splits.train_labels.flip(0))
+    with pytest.raises(ValueError, match=r"net\.pth\.state: expected .* these training labels, found one on others"):
+        train(SimpleNN(), others, Recipe(epochs=1), checkpoint=tmp_path / "net.pth", resume=True)
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     net = SimpleNN()
