@@ -320,7 +320,7 @@ def restore_state(
     found = state.get("recipe")
     if found != asdict(recipe):
         raise ValueError(f"{path}: expected the state of a run with {recipe}, found one with {found}")
-    if state["labels"] != checksum(splits.train_labels):
+    if state.get("labels") != checksum(splits.train_labels):
         raise ValueError(f"{path}: expected the state of a run on these training labels, found one on others")
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
