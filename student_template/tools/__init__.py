@@ -1,0 +1,1 @@
+"""What the course hands out beside the notebooks."""
