@@ -1,0 +1,3 @@
+"""Settings that all tests share."""
+
+pytest_plugins = ["pytester"]
