@@ -140,12 +140,15 @@ def _verdict(item: pytest.Item, marker: pytest.Mark, call: pytest.CallInfo[None]
         "sentence": " ".join((item.function.__doc__ or "").split()),  # type: ignore[attr-defined]
         "evidence": marker.kwargs["evidence"],
     }
+    found = dict(item.user_properties)  # what the check recorded with pytest's `record_property`
     if error is None:
-        return Verdict(**fields, outcome="passed", credit=1.0, reason="")
+        return Verdict(**fields, outcome="passed", credit=1.0, reason="", found=found)
     if isinstance(error, Failed):
-        return Verdict(**fields, outcome="failed", credit=error.credit, reason=error.reason, found=error.found)
+        found |= error.found
+        return Verdict(**fields, outcome="failed", credit=error.credit, reason=error.reason, found=found)
     if isinstance(error, CouldNotCheck):
-        return Verdict(**fields, outcome="could_not_check", credit=0.0, reason=error.reason, found=error.found)
+        found |= error.found
+        return Verdict(**fields, outcome="could_not_check", credit=0.0, reason=error.reason, found=found)
     # The grader's own fault costs nothing: the points stay open, and the details go to a file for its maintainers.
     item.config.stash[ERRORS].append("".join(traceback.format_exception(error)))
     reason = f"the grader met an error of its own ({type(error).__name__}); a person will look"

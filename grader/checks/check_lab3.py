@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from grader.checks.outcome import check, could_not_check, fail
 from grader.checks.support import missing
 from grader.evidence.evidence import Evidence, Lab
-from grader.evidence.predictions import Score, score
+from grader.evidence.predictions import score
 from grader.evidence.record import max_validation_accuracy
 from grader.execution.trace_events import NetEvent
 from grader.rubric import Rubric
@@ -122,26 +123,22 @@ def check_predictions_format(evidence: Evidence) -> None:
 
 
 @check("lab3.b", "held_out_accuracy", evidence="file")
-def check_held_out_accuracy(evidence: Evidence, rubric: Rubric) -> None:
+def check_held_out_accuracy(evidence: Evidence, rubric: Rubric, record_property: Callable[[str, object], None]) -> None:
     """The predicted labels agree with the held-out labels on 90 % of the test images."""
     predicted = labels(evidence)
     if evidence.truth is None:
         could_not_check("no held-out labels here: only the format was checked; the score comes at grading")
     result, wanted = score(evidence.truth, predicted), bar(evidence, rubric)
-    found = describe(result)
+    record_property("accuracy", result.accuracy)
+    record_property("interval", list(result.interval))
+    record_property("recall", list(result.recall))
     if result.accuracy < wanted:
         low, high = result.interval
         fail(
             f"accuracy on the held-out images is {result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}); "
             f"full points at {wanted:.2f}",
             credit=share(result.accuracy, rubric, wanted),
-            **found,
         )
-
-
-def describe(result: Score) -> dict[str, object]:
-    """The score as evidence."""
-    return {"accuracy": result.accuracy, "interval": list(result.interval), "recall": list(result.recall)}
 
 
 def share(accuracy: float, rubric: Rubric, wanted: float) -> float:
