@@ -81,7 +81,7 @@ def preprocessing_check(splits: Splits) -> dict[str, Any]:
     sentence = (
         "Scaling to [0, 1] and normalising each channel takes mean and standard deviation from "
         f"{triple(raw_mean)} and {triple(raw_std)} to {triple(mean.tolist())} and {triple(std.tolist())}: "
-        "channels of equal scale around zero, on which one learning rate suits all first-layer weights."
+        "channels of about one scale around zero, on which one learning rate suits all first-layer weights."
     )
     return {
         "answer": sentence,
