@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell
 
 from fixtures import submissions
 
@@ -175,6 +177,47 @@ def test_a_half_done_submission_lies_between(complete: Graded, template: Graded,
     assert {"lab3.a", "lab3.b", "part1.6", "part1.10"} <= lost_items.keys()
     assert not {item for item in lost_items if item.startswith("lab1")}
     assert not lost_items.keys() & {"part1.1", "part1.5"}
+
+
+# -- broken notebooks ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Graded:
+    """Lab 1 has a cell that raises at its end, Lab 2 is no JSON, Lab 3's kernel dies before training."""
+    folder = submissions.make("complete", tmp_path_factory.mktemp("broken") / "submission")
+    lab1 = nbformat.read(folder / "simplenn-cifar10.ipynb", as_version=4)
+    lab1.cells.append(new_code_cell("raise RuntimeError('a last thought')"))
+    nbformat.write(lab1, folder / "simplenn-cifar10.ipynb")
+    (folder / "simplenn-cifar10-dev.ipynb").write_text('{"cells": [')
+    lab3 = nbformat.read(folder / "resnet-cifar10.ipynb", as_version=4)
+    training = next(i for i, cell in enumerate(lab3.cells) if cell.cell_type == "code" and "EPOCHS =" in cell.source)
+    lab3.cells.insert(training, new_code_cell("import os; os._exit(1)"))
+    nbformat.write(lab3, folder / "resnet-cifar10.ipynb")
+    return grade(folder.parent / "out", "--submission", str(folder))
+
+
+@pytest.mark.slow
+def test_a_cell_that_raises_costs_nothing_by_itself(broken: Graded) -> None:
+    assert not [item for item in lost(broken[1]) if item.startswith("lab1")]
+
+
+@pytest.mark.slow
+def test_broken_json_is_named_with_its_place(broken: Graded) -> None:
+    items = by_item(broken[1])
+    for item in (name for name in ITEMS if name.startswith("lab2")):
+        assert "simplenn-cifar10-dev.ipynb" in items[item]["output"]
+        assert "JSON (line 1, column" in items[item]["output"]
+        assert items[item]["score"] == 0
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies_costs_only_what_comes_after(broken: Graded) -> None:
+    items = by_item(broken[1])
+    assert items["lab3.a"]["extra_data"]["lost"] == 0
+    trained = next(check for check in items["lab3.b"]["extra_data"]["checks"] if check["check"] == "trained")
+    assert trained["outcome"] == "failed"
+    assert "the kernel died while this cell ran" in trained["reason"]
 
 
 # -- the call itself -------------------------------------------------------------------------------------------------
