@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any
 
-import nbformat
+from grader.submission.content import Content, read_content
+from grader.submission.read import NotebookError, read_notebook
 
-MAX_NOTEBOOK_BYTES = 64_000_000
-MAX_FILES = 2_000
-IGNORED_FOLDERS = {".ipynb_checkpoints", "__MACOSX", ".git", "__pycache__", ".venv", "node_modules"}
+MAX_FILES = 5_000
+IGNORED_FOLDERS = frozenset(
+    {".ipynb_checkpoints", "__MACOSX", ".git", "__pycache__", ".venv", "venv", "site-packages", "node_modules"}
+)
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 ROLES = ("lab1", "lab2", "lab3", "predict")
 USUAL_NAMES = {
     "lab1": "simplenn-cifar10.ipynb",
@@ -21,6 +25,15 @@ USUAL_NAMES = {
     "lab3": "resnet-cifar10.ipynb",
     "predict": "save_test_predictions.ipynb",
 }
+NAME_HINTS = {
+    "lab1": r"^simple-?nn(-?cifar-?10)?$|lab-?1",
+    "lab2": r"dev|enhanc|improv|lab-?2",
+    "lab3": r"res-?net|lab-?3",
+    "predict": r"predict",
+}
+# Content decides between levels, a name within one: the usual name counts more than a similar one.
+LEVEL, USUAL_NAME, SIMILAR_NAME = 10, 6, 3
+MOST_LIKELY = 6  # notebooks considered for one role
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Submission:
-    """The files of one submission by role, and what was left aside with the reason."""
+    """The files of one submission by role, and what was left aside with the reason.
+
+    `files` are all its regular files in order of depth; what tools leave behind is not among them.
+    """
 
     root: Path
     notebooks: dict[str, Found]
@@ -43,6 +59,7 @@ class Submission:
     answers: Path | None
     reports: tuple[Path, ...]
     aside: tuple[tuple[str, str], ...] = field(default=())
+    files: tuple[Path, ...] = field(default=())
 
 
 class SubmissionError(Exception):
@@ -55,169 +72,163 @@ def find_submission(root: Path) -> Submission:
         raise SubmissionError(
             f"{root} does not exist; --submission takes the folder with the notebooks, or one notebook"
         )
-    if root.is_file() and root.suffix != ".ipynb":
+    if not root.is_dir() and not _is_notebook(root):
+        unpack = " (unpack the archive first)" if root.suffix.lower() in ARCHIVES else ""
         raise SubmissionError(
-            f"{root} is not a notebook; --submission takes the folder with the notebooks (unpack archives)"
+            f"{root} is not a notebook; --submission takes the folder with the notebooks, or one notebook{unpack}"
         )
     base = root if root.is_dir() else root.parent
-    files = list(_files(root)) if root.is_dir() else [root]
-    candidates = [_inspect(path) for path in files if path.suffix == ".ipynb"]
-    notebooks, aside = _assign(candidates, base)
+    files, aside = _files(root) if root.is_dir() else ([root], [])
+    notebooks, other = _assign([_inspect(path) for path in files if _is_notebook(path)], base)
     return Submission(
         root=base,
         notebooks=notebooks,
-        predictions=_pick(files, lambda p: p.name.lower() == "predictions.csv")
-        or _pick(
-            files, lambda p: p.suffix.lower() == ".csv" and "pred" in p.stem.lower() and "sample" not in p.stem.lower()
-        ),
+        predictions=_pick(files, lambda p: p.name.lower() == "predictions.csv") or _pick(files, _named_predictions),
         answers=_pick(files, lambda p: p.name.lower() in ("answers.yaml", "answers.yml")),
         reports=tuple(path for path in files if path.suffix.lower() == ".pdf"),
-        aside=tuple(aside),
+        aside=tuple(aside + other),
+        files=tuple(files),
     )
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Regular files below `root` in a fixed order; links are not followed, what tools leave behind is passed over."""
-    count = 0
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if name not in IGNORED_FOLDERS)
-        for name in sorted(files):
-            path = Path(folder, name)
-            if name.startswith(("._", ".DS_Store")) or path.is_symlink() or not path.is_file():
-                continue
-            count += 1
-            if count > MAX_FILES:
-                raise SubmissionError(f"{root} holds more than {MAX_FILES} files; --submission takes one submission")
-            yield path
+def _is_notebook(path: Path) -> bool:
+    return path.suffix.lower() == ".ipynb"
 
 
-def _pick(files: list[Path], wanted: Any) -> Path | None:
+def _named_predictions(path: Path) -> bool:
+    name = path.stem.lower()
+    return path.suffix.lower() == ".csv" and "pred" in name and "sample" not in name
+
+
+def _files(root: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Regular files below `root`, nearest first and by name; and what was passed over and why."""
+    files: list[Path] = []
+    aside: list[tuple[str, str]] = []
+    folders = deque([root])
+    while folders:
+        for entry in _entries(folders.popleft()):
+            path = Path(entry.path)
+            if entry.is_symlink():
+                aside.append((_shown(path, root), "a link; hand in the file itself"))
+            elif entry.is_dir():
+                if entry.name not in IGNORED_FOLDERS:
+                    folders.append(path)
+            elif entry.is_file() and not entry.name.startswith(("._", ".DS_Store")):
+                if len(files) == MAX_FILES:
+                    aside.append(
+                        (_shown(path, root), f"the first {MAX_FILES} files were looked at, not this and later")
+                    )
+                    return files, aside
+                files.append(path)
+                if path.suffix.lower() in ARCHIVES:
+                    aside.append((_shown(path, root), "an archive; hand in the files themselves"))
+    return files, aside
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:  # a folder that may not be read holds nothing that can be graded
+        return []
+
+
+def _shown(path: Path, base: Path) -> str:
+    """The path below `base` as text that can be printed and written, whatever bytes the name is made of."""
+    return str(path.relative_to(base)).encode("utf-8", "replace").decode()
+
+
+def _pick(files: list[Path], wanted: Callable[[Path], bool]) -> Path | None:
     """The file nearest to the top among those wanted."""
     matches = [path for path in files if wanted(path)]
     return min(matches, key=lambda path: (len(path.parts), str(path)), default=None)
 
 
+# -- roles -----------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class _Candidate:
     path: Path
-    source: str
+    content: Content | None
     problem: str | None
-
-
-def read_notebook(path: Path) -> Any:
-    """The notebook in format 4. Raises ValueError with a sentence that names what is wrong."""
-    size = path.stat().st_size
-    if size > MAX_NOTEBOOK_BYTES:
-        raise ValueError(
-            f"{path.name} has {size / 1e6:.0f} MB; clear outputs to get below {MAX_NOTEBOOK_BYTES / 1e6:.0f} MB"
-        )
-    if size == 0:
-        raise ValueError(f"{path.name} is empty (0 bytes)")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        notebook: Any = nbformat.reads(text, as_version=4)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not UTF-8 text (byte {error.start})") from None
-    except nbformat.reader.NotJSONError as error:
-        raise ValueError(f"{path.name} is not valid JSON{_json_place(text)}: it begins {text[:40]!r}") from error
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply to be a notebook") from None
-    except Exception as error:  # noqa: BLE001  (nbformat raises whatever its converters stumble over)
-        raise ValueError(
-            f"{path.name} is not a notebook of format 3 or 4: {type(error).__name__}: {error}"[:300]
-        ) from None
-    cells = notebook.get("cells")
-    if not isinstance(cells, list) or not all(isinstance(cell.get("source"), str) for cell in cells):
-        raise ValueError(f"{path.name} has no list of cells, so it is not a notebook of format 4")
-    return notebook
-
-
-def _json_place(text: str) -> str:
-    import json
-
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return f" (line {error.lineno}, column {error.colno}: {error.msg})"
-    return ""
 
 
 def _inspect(path: Path) -> _Candidate:
     try:
-        notebook = read_notebook(path)
-    except (ValueError, OSError) as error:
-        return _Candidate(path, "", str(error))
-    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    return _Candidate(path, re.sub(r"#[^\n]*", "", source), None)
+        return _Candidate(path, read_content(read_notebook(path)), None)
+    except NotebookError as error:
+        return _Candidate(path, None, str(error))
 
 
-def score_roles(source: str) -> dict[str, int]:
-    """How much the code (comments removed) looks like each role; 0 means not at all."""
+def role_levels(content: Content) -> dict[str, int]:
+    """How well the code fits each role: 3 clearly, 2 well, 1 only if the name says so too, 0 not at all."""
+    simple = content.simple and content.course
+    lab1 = lab2 = 0
+    if content.table1:
+        lab1 = 1 if content.residual else max(1, 3 - content.improved)
+        lab2 = 1 if content.residual or not content.improved else min(3, 1 + content.improved)
+    elif simple:  # a SimpleNN of other layers: Lab 1 done wrong, or another homework
+        lab1 = lab2 = 1
+    if content.predicts and not content.trains:
+        return {"lab1": 0, "lab2": 0, "lab3": int(content.residual), "predict": 3}
+    lab3 = 3 if content.residual else int(content.table1 or simple)
+    return {"lab1": lab1, "lab2": lab2, "lab3": lab3, "predict": int(content.predicts)}
 
-    def has(pattern: str) -> bool:
-        return re.search(pattern, source, re.IGNORECASE) is not None
 
-    course = has(r"\bCIFAR10\b") or has(r"CIFAR")
-    trains = has(r"\boptim\b|\.backward\(")
-    residual = has(r"class\s+\w*res\w*\s*\(|BasicBlock|shortcut|identity|residual")
-    improved = has(r"BatchNorm2d") + has(r"RandomCrop|RandomHorizontalFlip") + has(r"swish|sigmoid|silu") + has(r"\bl1")
-    predicts = has(r"predictions\.csv|to_csv|['\"]Id['\"]") and has(r"['\"]test['\"]")
-    simple = has(r"class\s+SimpleNN") or has(r"Conv2d\(\s*3\s*,\s*8\s*,")
-    if not course and not simple and not residual:
-        return dict.fromkeys(ROLES, 0)
-    return {
-        "lab1": 3 + (improved == 0) if simple and not residual and not predicts else 0,
-        "lab2": 3 + improved if improved and trains and not residual else 0,
-        "lab3": 6 if residual and trains else 0,
-        "predict": 6 if predicts and not trains else 0,
-    }
+def _name_score(path: Path, role: str) -> int:
+    """Points for the name: the usual one, a similar one, or one that says nothing about this role."""
+    stem = re.sub(r"\(\d+\)|-?copy\d*$", "", re.sub(r"[\s_]+", "-", path.stem.lower().strip())).strip("-")
+    usual = USUAL_NAMES[role].removesuffix(".ipynb").replace("_", "-")
+    if stem == usual:
+        return USUAL_NAME
+    return SIMILAR_NAME if re.search(NAME_HINTS[role], stem) else 0
 
 
 def _score(candidate: _Candidate, role: str) -> int:
-    name = candidate.path.name.lower().replace(" ", "")
-    hints = {
-        "lab1": r"^simplenn-cifar10\.|lab1",
-        "lab2": r"dev|enhanced|lab2",
-        "lab3": r"res|lab3",
-        "predict": r"predict",
-    }
-    by_name = 1 if re.search(hints[role], name) else 0
-    if candidate.problem is not None:
-        return 1 if by_name and not (role == "lab1" and re.search(hints["lab2"], name)) else 0
-    by_content = score_roles(candidate.source)[role]
-    return 2 * by_content + by_name if by_content else 0
+    """What speaks for this pair; a notebook that cannot be read goes by its name alone, after all others."""
+    name = _name_score(candidate.path, role)
+    if candidate.content is None:
+        return name
+    level = role_levels(candidate.content)[role]
+    return LEVEL * level + name if level > 1 or (level and name) else 0
 
 
 def _assign(candidates: list[_Candidate], base: Path) -> tuple[dict[str, Found], list[tuple[str, str]]]:
-    """The best assignment of notebooks to roles, greedily from the surest pair on."""
-    pairs = sorted(
-        (
-            (
-                -_score(candidate, role),
-                ROLES.index(role),
-                len(candidate.path.parts),
-                str(candidate.path),
-                candidate,
-                role,
-            )
-            for candidate in candidates
-            for role in ROLES
-            if _score(candidate, role)
-        ),
-        key=lambda pair: pair[:4],
-    )
-    found: dict[str, Found] = {}
-    taken: set[Path] = set()
-    for *_, candidate, role in pairs:
-        if role in found or candidate.path in taken:
-            continue
-        taken.add(candidate.path)
-        usual = candidate.path.name == USUAL_NAMES[role]
-        why = "its usual name and its content" if usual else "its content"
-        found[role] = Found(role, candidate.path, why if candidate.problem is None else "its name", candidate.problem)
+    """The notebooks by role, so that the scores add up to the most."""
+    best = _best(candidates)
+    found = {role: _found(role, candidate) for role, candidate in best.items()}
+    taken = {candidate.path for candidate in best.values()}
     aside = [
-        (str(c.path.relative_to(base)), c.problem or "its code is none of the labs', or another notebook fits better")
+        (_shown(c.path, base), c.problem or "its code is none of the labs', or another notebook fits better")
         for c in candidates
         if c.path not in taken
     ]
     return found, aside
+
+
+def _best(candidates: list[_Candidate]) -> dict[str, _Candidate]:
+    """Of all ways to give each role one notebook or none, the one of the largest score; files nearer the top first."""
+    ordered = sorted(candidates, key=lambda c: (len(c.path.parts), str(c.path)))
+    likely: list[list[tuple[int, _Candidate | None]]] = []
+    for role in ROLES:
+        scored = sorted(((_score(c, role), c) for c in ordered), key=lambda pair: -pair[0])
+        likely.append([*(pair for pair in scored[:MOST_LIKELY] if pair[0]), (0, None)])
+    ways = (way for way in product(*likely) if _all_different([candidate for _, candidate in way]))
+    best = max(ways, key=lambda way: sum(score for score, _ in way))
+    return {role: candidate for role, (_, candidate) in zip(ROLES, best, strict=True) if candidate is not None}
+
+
+def _all_different(candidates: list[_Candidate | None]) -> bool:
+    paths = [candidate.path for candidate in candidates if candidate is not None]
+    return len(paths) == len(set(paths))
+
+
+def _found(role: str, candidate: _Candidate) -> Found:
+    if candidate.content is None:
+        return Found(role, candidate.path, "its name", candidate.problem)
+    if role_levels(candidate.content)[role] == 1:
+        why = "its name; its code alone would not say so"
+    else:
+        why = "its usual name and its content" if candidate.path.name == USUAL_NAMES[role] else "its content"
+    return Found(role, candidate.path, why)
