@@ -224,6 +224,17 @@ def test_resume_goes_on_from_the_checkpoints(data: Path, tmp_path: Path, monkeyp
     assert record(tmp_path / "lab1.json")["runs"] == before
 
 
+def test_the_kept_results_of_lab1_meet_the_bar_on_real_images() -> None:
+    result = record(Path(lab1.__file__).with_name("results") / "lab1.json")
+    assert result["data"] == {"train_images": 45_000, "val_images": 5000}
+    runs, answers = result["runs"], result["answers"]
+    assert [run["recipe"]["epochs"] for run in runs.values()] == [30, 30]
+    assert answers["lab1.h"]["best_val_accuracy"]["decay"] == max(runs["decay"]["history"]["val_accuracy"])
+    assert answers["lab1.h"]["best_val_accuracy"]["decay"] >= lab1.BAR
+    assert answers["lab1.g"]["initial_loss"] == pytest.approx(math.log(10), abs=0.01)
+    assert result["command"] == "python -m reference.lab1 --data data --epochs 30"
+
+
 # Errors
 
 
