@@ -23,7 +23,8 @@ def summary_lines(grade: Grade, out: Path, width: int, colour: bool) -> list[str
     console.print(f"Total: {grade.total:g} of {grade.cap:g} points by machine", style="bold")
     if grade.open:
         console.print(f"Waiting for a person: {grade.open:g} points (marked open)")
-    console.print(f"Results: {out / 'results.json'}   Evidence: {out / 'evidence'}")
+    console.print(f"Results: {out / 'results.json'}", soft_wrap=True)
+    console.print(f"Evidence: {out / 'evidence'}", soft_wrap=True)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
