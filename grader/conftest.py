@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from _pytest.terminal import TerminalReporter
 
 from grader.checks.outcome import CouldNotCheck, Failed
 from grader.checks.support import runnable
@@ -173,12 +172,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         (options.out / "grader-errors.log").write_text("\n".join(errors))
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     verdicts = config.stash[VERDICTS]
     if not verdicts:
         return
     result = grade(config.stash[RUBRIC], verdicts.values())
     terminalreporter.ensure_newline()
-    colour = terminalreporter._tw.hasmarkup
-    for line in summary_lines(result, config.stash[OPTIONS].out, terminalreporter._tw.fullwidth, colour):
+    screen = config.get_terminal_writer()
+    for line in summary_lines(result, config.stash[OPTIONS].out, screen.fullwidth, screen.hasmarkup):
         terminalreporter.write_line(line)

@@ -1,0 +1,77 @@
+"""The terminal's table and the words of results.json, from grades made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from grader.grade import Grade, Verdict, grade
+from grader.report.results_json import results, write_results
+from grader.report.terminal import summary_lines
+from grader.rubric import load_rubric
+
+REASON = "the training DataLoader does not shuffle: shuffle=True is missing"
+
+
+def verdict(check: str, outcome: str, credit: float = 0.0, reason: str = "", evidence: str = "trace") -> Verdict:
+    fields = {"item": "lab1.c", "check": check, "sentence": "A sentence.", "evidence": evidence}
+    return Verdict.model_validate({**fields, "outcome": outcome, "credit": credit, "reason": reason})
+
+
+@pytest.fixture
+def graded() -> Grade:
+    verdicts = [
+        verdict("course_dataset", "passed", 1.0),
+        verdict("training_loader", "failed", 0.0, REASON),
+        verdict("validation_loader", "could_not_check", 0.0, "the grader met an error of its own (KeyError)"),
+    ]
+    return grade(load_rubric(), verdicts)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+def test_no_line_of_the_table_is_wider_than_the_terminal(graded: Grade, width: int) -> None:
+    lines = summary_lines(graded, Path("out"), width, colour=False)
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("lab1.c") for line in lines)
+    assert REASON in " ".join(" ".join(line[24:].split()) for line in lines).replace("- ", "-")[:10_000] or width < 80
+
+
+def test_colours_only_where_the_terminal_has_them(graded: Grade) -> None:
+    assert "\x1b[" in "".join(summary_lines(graded, Path("out"), 80, colour=True))
+    assert "\x1b[" not in "".join(summary_lines(graded, Path("out"), 80, colour=False))
+
+
+def test_a_long_path_stays_whole(graded: Grade) -> None:
+    out = Path("/a/long/way/to/the/results/of/one/submission/among/many/hundreds")
+    assert f"Results: {out}/results.json" in summary_lines(graded, out, 40, colour=False)
+
+
+def test_points_are_awarded_lost_or_open(graded: Grade) -> None:
+    test = next(test for test in results(graded, {})["tests"] if test["number"] == "lab1.c")
+    assert (test["score"], test["extra_data"]["lost"], test["extra_data"]["open"]) == (0.67, 0.66, 0.67)
+    assert test["status"] == "failed"
+    assert test["extra_data"]["needs_review"] is True
+    assert [check["needs_review"] for check in test["extra_data"]["checks"]] == [False, False, True]
+
+
+def test_the_output_holds_the_assignments_words_and_each_reason(graded: Grade) -> None:
+    test = next(test for test in results(graded, {})["tests"] if test["number"] == "lab1.c")
+    assert "imported from tools.dataset" in test["output"]
+    assert f"[--] A sentence.: {REASON}" in test["output"]
+    assert "[ok] A sentence." in test["output"]
+
+
+def test_unchecked_points_are_open_and_said_to_be(graded: Grade) -> None:
+    document = results(graded, {"device": "cpu"})
+    assert document["score"] == 0.67
+    assert document["extra_data"]["device"] == "cpu"
+    assert f"{document['extra_data']['open']:g} points wait for a person" in document["output"]
+
+
+def test_results_are_written_whole(graded: Grade, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.json"
+    write_results(path, graded, {})
+    assert json.loads(path.read_text())["score"] == 0.67
+    assert [file.name for file in path.parent.iterdir()] == ["results.json"]
