@@ -7,9 +7,9 @@ not be checked. So `awarded + lost + open == max` for every item, and the grader
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from grader.rubric import Item, Rubric
 
@@ -26,7 +26,7 @@ class Verdict(BaseModel):
     sentence: str
     evidence: EvidenceKind
     outcome: Outcome
-    credit: float
+    credit: Annotated[float, Field(ge=0, le=1)]
     reason: str
     found: dict[str, Any] = {}
 
@@ -63,10 +63,14 @@ class Grade(BaseModel):
 
 
 def grade(rubric: Rubric, verdicts: Iterable[Verdict]) -> Grade:
-    """Every item of the rubric, also those whose checks did not run: their points are open."""
-    by_item: dict[str, list[Verdict]] = {name: [] for name in rubric.items}
+    """Every item of the rubric, also those whose checks did not run: their points are open.
+
+    An item that an instructor took out of the rubric is not graded; of two verdicts of one check the later counts.
+    """
+    by_item: dict[str, dict[str, Verdict]] = {name: {} for name in rubric.items}
     for verdict in verdicts:
-        by_item[verdict.item].append(verdict)
+        if verdict.item in by_item:
+            by_item[verdict.item][verdict.check] = verdict
     items = tuple(_grade_item(name, item, by_item[name]) for name, item in rubric.items.items())
     return Grade(
         total=min(rubric.cap, _cents(sum(item.awarded for item in items))),
@@ -77,19 +81,22 @@ def grade(rubric: Rubric, verdicts: Iterable[Verdict]) -> Grade:
 
 
 def _cents(points: float) -> float:
-    return round(points + 1e-9, 2)
+    return max(0.0, round(points + 1e-9, 2))
 
 
-def _grade_item(name: str, item: Item, verdicts: list[Verdict]) -> ItemGrade:
-    weights = dict(item.checks)
-    for verdict in verdicts:
-        weights.setdefault(verdict.check, 1.0)
+def _grade_item(name: str, item: Item, verdicts: dict[str, Verdict]) -> ItemGrade:
+    weights = item.checks | {check: 1.0 for check in sorted(verdicts) if check not in item.checks}
     worth = {check: item.points * weight / sum(weights.values()) for check, weight in weights.items()}
-    awarded = _cents(sum(worth[v.check] * v.credit for v in verdicts if v.outcome != "could_not_check"))
-    judged = sum(worth[v.check] for v in verdicts if v.outcome != "could_not_check")
-    everything = judged > item.points - 1e-6
-    # What is left after rounding is open only where something is open, so that the three add up to the cent.
-    lost = _cents(item.points - awarded if everything else judged - awarded)
+    judged = {check: verdict for check, verdict in verdicts.items() if verdict.outcome != "could_not_check"}
+    awarded = _cents(sum(worth[check] * verdict.credit for check, verdict in judged.items()))
+    rest = _cents(item.points - awarded)
+    # What rounding leaves over is open only where a check is open, and lost only where a check failed.
+    if len(judged) == len(weights):
+        still_open = 0.0
+    elif all(verdict.credit == 1 for verdict in judged.values()):
+        still_open = rest
+    else:
+        still_open = min(rest, _cents(sum(worth[check] for check in weights if check not in judged)))
     return ItemGrade(
         item=name,
         title=item.title,
@@ -98,7 +105,7 @@ def _grade_item(name: str, item: Item, verdicts: list[Verdict]) -> ItemGrade:
         bonus=item.bonus,
         visibility=item.visibility,
         awarded=awarded,
-        lost=lost,
-        open=0.0 if everything else _cents(item.points - awarded - lost),
-        verdicts=tuple(verdicts),
+        lost=_cents(rest - still_open),
+        open=still_open,
+        verdicts=tuple(verdicts[check] for check in worth if check in verdicts),
     )

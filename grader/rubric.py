@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 RUBRIC = Path(__file__).parent / "rubric.toml"
 ANSWER_KEY = Path(__file__).parent / "answer_key.toml"
+PART_1 = tuple(f"part1.{k}" for k in range(1, 11))
 
 T = TypeVar("T", bound=BaseModel)
 Visibility = Literal["hidden", "after_due_date", "after_published", "visible"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RubricError(Exception):
@@ -28,32 +31,40 @@ class Item(BaseModel):
     text: str
     bonus: bool = False
     visibility: Visibility = "visible"
-    checks: dict[str, Annotated[float, Field(gt=0)]]
+    checks: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
 
 class Bars(BaseModel):
     """Accuracies in [0, 1] that the assignment asks for, and how much lossy images lower Lab 3's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    lab1: float
-    lab2: float
-    lab3: float
-    lossy_allowance: float
+    lab1: Share
+    lab2: Share
+    lab3: Share
+    lossy_allowance: Share
 
 
 class Scale(BaseModel):
-    """Points of a piecewise linear scale: share of the points at each accuracy."""
+    """Points of a piecewise linear scale: share of the points at each accuracy, both rising."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    accuracy: tuple[float, ...]
-    share: tuple[float, ...]
+    accuracy: Annotated[tuple[Share, ...], Field(min_length=1)]
+    share: Annotated[tuple[Share, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if len(self.accuracy) != len(self.share):
+            raise ValueError(f"expected a share for each accuracy, found {len(self.share)} for {len(self.accuracy)}")
+        if any(b <= a for a, b in pairwise(self.accuracy)) or any(b < a for a, b in pairwise(self.share)):
+            raise ValueError("expected accuracies that rise, and shares that do not fall")
+        return self
 
 
 class Rubric(BaseModel):
     """All items by id, in the assignment's order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    cap: float
+    cap: Annotated[float, Field(gt=0)]
     bars: Bars
     held_out_scale: Scale
     items: dict[str, Item]
@@ -65,7 +76,16 @@ def load_rubric(path: Path = RUBRIC) -> Rubric:
 
 
 class _Key(BaseModel):
-    key: dict[str, tuple[bool, ...]]
+    key: dict[str, Annotated[tuple[bool, ...], Field(min_length=1)]]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for item in (*PART_1, *self.key):
+            if item not in self.key:
+                raise ValueError(f"expected a verdict for {item}, found none")
+            if item not in PART_1:
+                raise ValueError(f"expected {PART_1[0]} to {PART_1[-1]}, found {item}")
+        return self
 
 
 def load_answer_key(path: Path = ANSWER_KEY) -> dict[str, tuple[bool, ...]]:
@@ -79,9 +99,18 @@ def _validated(path: Path, model: type[T], wrap: str | None = None) -> T:
         return model.model_validate({wrap: content} if wrap else content)
     except OSError as error:
         raise RubricError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise RubricError(f"{path} is not UTF-8 text (byte {error.start})") from None
     except tomllib.TOMLDecodeError as error:
         raise RubricError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RubricError(f"{path}, {place}: {first['msg']}") from None
+        raise RubricError(f"{path}{_first_problem(error, wrap)}") from None
+
+
+def _first_problem(error: ValidationError, wrap: str | None) -> str:
+    """`, items.lab1.a.points: input should be greater than 0, found -2`."""
+    first: Any = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != wrap)
+    problem = first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] in ("value_error", "missing") else f", found {str(first['input'])[:80]}"
+    return f"{f', {place}' if place else ''}: {problem[:1].lower()}{problem[1:]}{found}"

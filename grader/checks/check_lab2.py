@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable
+from itertools import pairwise
 
+from grader.checks.claims import judge_reported
 from grader.checks.outcome import check, could_not_check, fail
-from grader.checks.support import for_a_person, missing
+from grader.checks.support import differs, for_a_person, missing, words
+from grader.checks.sweeps import has_l1, judge_sweep, l2_penalty, learning_rates, runs_of, strengths
+from grader.checks.training import found_rates, judge_runs, no_run, same, training_runs
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
+from grader.execution.trace_events import LayerRecord, NetEvent
 
 BN = ("simplenn_bn", "simplenn_bn_swish")
-PLAIN = ("simplenn", "simplenn_swish")
+SWISH = ("simplenn_swish", "simplenn_bn_swish")
+SWISH_PARTS = ("Sigmoid", "SiLU", "Swish")
 RATES = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
 STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 0.0)
-
-
-def fresh_runs(lab: Lab) -> tuple[Run, ...]:
-    """Runs on training images, or the reason why there are none."""
-    runs = tuple(run for run in lab.runs if "train" in run.splits)
-    if not runs:
-        missing(lab, "no optimizer step on training images was seen when the notebook ran")
-    return runs
-
-
-def found_rates(runs: Iterable[Run]) -> str:
-    """The learning rates that runs really had, for a reason."""
-    rates = sorted({run.rate for run in runs}, reverse=True)
-    return "none" if not rates else ", ".join(f"{rate:g}" for rate in rates)
-
-
-def same(a: float, b: float) -> bool:
-    """Equal hyperparameters, whatever arithmetic they came from."""
-    return math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-9)
+LAB_1_RATE = {"SGD": 0.01}  # other optimizers begin at a tenth of it
 
 
 # -- (a) -------------------------------------------------------------------------------------------------------------
@@ -42,26 +28,35 @@ def same(a: float, b: float) -> bool:
 @check("lab2.a", "augmentation", evidence="trace")
 def check_augmentation(lab2: Lab) -> None:
     """A model is trained on images that are randomly cropped with a padding of 4 and randomly flipped."""
-    runs = fresh_runs(lab2)
-    if any(run.augments and run.transform is not None and run.transform.max_shift == 4 for run in runs):
+    transforms = [(run, run.transform) for run in training_runs(lab2) if run.transform is not None]
+    if any(transform.augments and transform.max_shift == 4 for _, transform in transforms):
         return
-    transforms = [run.transform for run in runs if run.transform is not None and run.transform.error is None]
-    crops = max((t.max_shift for t in transforms), default=0)
-    flips = any(t.flips for t in transforms)
-    if not crops and not flips:
-        missing(lab2, "no run was trained on augmented images: every image reached the network the same way each time")
-    found = f"largest shift {crops} pixels, flips: {'yes' if flips else 'no'}"
-    fail(f"the augmentation is not a random crop with padding 4 and a random flip ({found})", credit=0.5)
+    for run, transform in transforms:
+        if transform.is_random and transform.error is None:
+            crop = f"the largest shift is {transform.max_shift} pixels" if transform.max_shift else "nothing is cropped"
+            found = f"{crop}, {'with' if transform.flips else 'without'} flips"
+            fail(f"{run.where}: expected random crops with a padding of 4 and random flips; {found}", credit=0.5)
+    if _augments_batches(lab2):
+        could_not_check("a transform is called on batches in the code: a person must see what it does")
+    no_run(lab2, "no run was trained on augmented images: every image reached the network the same way each time")
+
+
+def _augments_batches(lab: Lab) -> bool:
+    """A composed augmentation that is called by its name, where the images no longer come from the data set."""
+    made = re.findall(r"(\w+)\s*=\s*(?:[\w.]*Compose|nn\.Sequential|[\w.]*RandomCrop)\([^=]*", lab.source)
+    return "RandomCrop" in lab.source and any(re.search(rf"\b{name}\(\w", lab.source) for name in made)
 
 
 @check("lab2.a", "validation_unaugmented", evidence="trace")
 def check_validation_unaugmented(lab2: Lab) -> None:
     """Validation images are not augmented."""
-    loaders = [loader for loader in lab2.loaders if loader.split == "val"]
+    loaders = lab2.validation_loaders()
     if not loaders:
-        missing(lab2, "no DataLoader over the validation split was iterated")
-    if any(loader.transform is not None and loader.transform.is_random for loader in loaders):
-        fail("the validation images are augmented at random; validation must measure the images themselves")
+        missing(lab2, "no DataLoader over the validation split was iterated", sign=r"DataLoader|_?loader\b")
+    for loader in loaders:
+        if loader.transform is not None and loader.transform.is_random:
+            where = lab2.where(loader)
+            fail(f"{where}: validation images are augmented at random; validation must measure the images themselves")
 
 
 @check("lab2.a", "observations", evidence="person")
@@ -78,32 +73,48 @@ def check_bn_architecture(lab2: Lab) -> None:
     """A BN layer follows each convolution of SimpleNN, before the activation."""
     if lab2.nets_equal_to(*BN):
         return
-    layered = [net for net in lab2.nets if any(layer.kind == "bn" for layer in net.layers)]
-    if not layered:
-        unused = [net for net in lab2.nets if net.unused]
-        if unused:
-            fail(f"{unused[0].cls} has layers with {unused[0].unused:,} parameters that are never called in forward()")
-        missing(lab2, "no network with batch normalization was called when the notebook ran")
-    order = [layer.kind for layer in layered[0].layers if layer.kind in ("conv", "bn")]
-    if order == ["conv", "bn", "conv", "bn"]:
-        fail(
-            f"{layered[0].cls} has a BN layer for each convolution, but its outputs are not those of SimpleNN with "
-            "conv -> BN -> activation: look at the order of BN, activation and pooling",
-            credit=0.5,
-        )
-    found = " -> ".join(order)
-    fail(f"the order of layers in {layered[0].cls} is {found}; expected conv -> bn -> conv -> bn", credit=0.25)
+    with_bn = [net for net in lab2.nets if any(layer.kind == "bn" for layer in net.layers)]
+    if not with_bn:
+        _no_bn(lab2)
+    net = with_bn[-1]
+    name = f"{net.cls} ({lab2.where(net)})"
+    order = [layer.kind for layer in net.layers if layer.kind in ("conv", "bn")]
+    if order != ["conv", "bn"] * 2:
+        fail(f"the order in {name} is {' -> '.join(order)}; expected conv -> bn -> conv -> bn", credit=0.25)
+    if any(layer.type == "BatchNorm1d" for layer in net.layers):
+        fail(f"{name} also has BN layers behind FC layers; expected them after convolutions alone", credit=0.75)
+    hint = "BN stands behind the activation" if _bn_behind_activation(net.layers) else "look at activations and pooling"
+    reason = f"{name} has a BN layer for each convolution, but is not SimpleNN with conv -> BN -> activation: {hint}"
+    differs(lab2, net, reason, credit=0.5)
+
+
+def _no_bn(lab: Lab) -> None:
+    """No BN layer is executed: it may have been constructed all the same."""
+    for net in lab.nets:
+        if net.unused and "BatchNorm" in lab.source:
+            name = f"{net.cls} ({lab.where(net)})"
+            fail(f"{name} constructs layers with {net.unused} parameters, but forward() never calls them")
+    missing(lab, "no network with batch normalization was called when the notebook ran", sign="BatchNorm")
+
+
+def _bn_behind_activation(layers: tuple[LayerRecord, ...]) -> bool:
+    activations = ("ReLU", *SWISH_PARTS)
+    order = [layer for layer in layers if layer.kind in ("conv", "bn") or layer.type in activations]
+    return any(before.type in activations and layer.kind == "bn" for before, layer in pairwise(order))
+
+
+def runs_with_bn(lab: Lab) -> list[Run]:
+    """Runs of nets that execute a BN layer behind each convolution."""
+    return [run for run in training_runs(lab) if run.has_bn or run.is_any(*BN)]
 
 
 @check("lab2.b.bn", "trained", evidence="trace")
 def check_bn_trained(lab2: Lab) -> None:
-    """The network with BN is trained from fresh weights."""
-    runs = [run for run in fresh_runs(lab2) if run.is_any(*BN)]
+    """The network with BN is trained from fresh weights, on augmented images."""
+    runs = runs_with_bn(lab2)
     if not runs:
-        missing(lab2, "no run trained SimpleNN with BN")
-    if all(run.earlier_steps for run in runs):
-        before = f"it had {runs[0].earlier_steps} steps before"
-        fail(f"the network was not re-initialised: {before} ({runs[0].describe()})", credit=0.5)
+        no_run(lab2, "no run trained SimpleNN with BN layers after its convolutions")
+    judge_runs(lab2, runs)
 
 
 @check("lab2.b.bn", "observations", evidence="person")
@@ -112,22 +123,28 @@ def check_bn_observations(evidence: Evidence) -> None:
     for_a_person(evidence, "lab2.b.bn")
 
 
+def is_larger(run: Run) -> bool:
+    """Whether a run has a larger learning rate than Lab 1 began with."""
+    return run.rate > 1.1 * LAB_1_RATE.get(run.optimizer, 0.001)
+
+
 @check("lab2.b.lr", "larger_rate_with_bn", evidence="trace")
 def check_larger_rate_with_bn(lab2: Lab) -> None:
     """A network with BN is trained with a learning rate larger than the 0.01 of Lab 1."""
-    runs = [run for run in fresh_runs(lab2) if run.is_any(*BN)]
-    if not any(run.rate > 0.011 for run in runs):
-        missing(lab2, f"no run of a network with BN used a rate above 0.01; rates really used: {found_rates(runs)}")
+    runs = runs_with_bn(lab2)
+    if not any(is_larger(run) for run in runs):
+        no_run(lab2, f"no network with BN was trained with a larger learning rate; found {found_rates(runs)}")
 
 
 @check("lab2.b.lr", "comparison", evidence="trace")
 def check_rate_comparison(lab2: Lab) -> None:
     """The larger rate is set against something: the network without BN at a larger rate, or BN at several rates."""
-    runs = fresh_runs(lab2)
-    plain = any(run.is_any(*PLAIN) and run.rate > 0.011 for run in runs)
-    rates = {run.rate for run in runs if run.is_any(*BN)}
-    if not plain and len(rates) < 2:
-        missing(lab2, f"nothing to compare: BN was trained at {found_rates(r for r in runs if r.is_any(*BN))} only")
+    with_bn = runs_with_bn(lab2)
+    plain = any(not run.has_bn and is_larger(run) for run in training_runs(lab2))
+    if not with_bn or (not plain and len({run.rate for run in with_bn}) < 2):
+        no_run(
+            lab2, f"nothing to compare: learning rates with BN are {found_rates(with_bn)}, without BN none is larger"
+        )
 
 
 @check("lab2.b.lr", "observations", evidence="person")
@@ -139,25 +156,51 @@ def check_larger_rate_observations(evidence: Evidence) -> None:
 @check("lab2.b.swish", "architecture", evidence="challenge")
 def check_swish_architecture(lab2: Lab) -> None:
     """All ReLUs of SimpleNN are replaced by an own Swish, x * sigmoid(x)."""
-    nets = lab2.nets_equal_to("simplenn_swish", "simplenn_bn_swish")
+    nets = lab2.nets_equal_to(*SWISH)
     if not nets:
-        missing(lab2, "no network equals SimpleNN with every ReLU replaced by x * sigmoid(x)")
-    borrowed = any(layer.type == "SiLU" for net in nets for layer in net.layers)
-    if borrowed or not re.search(r"sigmoid|\bexp\(", lab2.source):
-        fail("Swish is torch's own SiLU; the assignment asks to implement it on your own", credit=0.5)
+        _no_swish(lab2)
+    if all(_is_borrowed(lab2, net) for net in nets):
+        where = lab2.where(nets[0])
+        fail(f"{where}: Swish is torch's own SiLU; the item asks to implement it on your own", credit=0.5)
+
+
+def _is_borrowed(lab: Lab, net: NetEvent) -> bool:
+    """Torch's SiLU is executed, or named in code that holds nothing that Swish could be made of."""
+    if any(layer.type == "SiLU" for layer in net.layers):
+        return not re.search(r"class\s+SiLU\b", lab.source)
+    own = re.search(r"sigmoid|\bexp\(|tanh|expit", lab.source, re.IGNORECASE)
+    return not own and re.search(r"silu", lab.source, re.IGNORECASE) is not None
+
+
+def _no_swish(lab: Lab) -> None:
+    """No net equals SimpleNN with Swish: how far the nearest one got."""
+    tried = [net for net in lab.nets if any(layer.type in SWISH_PARTS for layer in net.layers)]
+    if not tried:
+        missing(lab, "no network replaces the ReLUs of SimpleNN by x * sigmoid(x)", sign=r"(?i)sigmoid|swish|silu")
+    net = max(tried, key=lambda net: sum(layer.type in SWISH_PARTS for layer in net.layers))
+    name, types = f"{net.cls} ({lab.where(net)})", [layer.type for layer in net.layers]
+    if "ReLU" in types:
+        fail(f"{name} still has {types.count('ReLU')} ReLU activations; expected Swish in place of all", credit=0.25)
+    differs(lab, net, f"{name} has no ReLU, but is not SimpleNN with x * sigmoid(x) after each layer", credit=0.5)
 
 
 @check("lab2.b.swish", "trained", evidence="trace")
 def check_swish_trained(lab2: Lab) -> None:
     """The network with BN and Swish is trained with a learning rate of 0.1."""
-    runs = [run for run in fresh_runs(lab2) if run.is_any("simplenn_swish", "simplenn_bn_swish")]
+    runs = [run for run in training_runs(lab2) if run.is_any(*SWISH) or _executes_swish(run)]
     if not runs:
-        missing(lab2, "no run trained a network with Swish")
-    with_bn = [run for run in runs if run.is_any("simplenn_bn_swish")]
+        no_run(lab2, "no run trained a network with Swish")
+    with_bn = [run for run in runs if run.has_bn]
     if not with_bn:
-        fail(f"Swish was trained without BN layers ({runs[0].describe()})", credit=0.5)
-    if not any(same(run.rate, 0.1) for run in with_bn):
-        fail(f"BN with Swish was trained with lr={found_rates(with_bn)}; the item asks for 0.1", credit=0.5)
+        no_run(lab2, f"Swish was trained without BN layers ({runs[0].describe()})", credit=0.5)
+    wanted = [run for run in with_bn if same(run.rate, 0.1)]
+    if not wanted:
+        no_run(lab2, f"BN with Swish was trained with lr={found_rates(with_bn)}; the item asks for 0.1", credit=0.5)
+    judge_runs(lab2, wanted)
+
+
+def _executes_swish(run: Run) -> bool:
+    return any(layer.type in SWISH_PARTS for layer in run.layers)
 
 
 @check("lab2.b.swish", "observations", evidence="person")
@@ -169,47 +212,16 @@ def check_swish_observations(evidence: Evidence) -> None:
 # -- (c) -------------------------------------------------------------------------------------------------------------
 
 
-def value_of(run: Run) -> float:
-    """What a sweep's run is worth: full with augmentation and BN, as the item asks; half without either."""
-    return 1.0 if run.augments and run.is_any(*BN) else 0.5
-
-
-def judge_sweep(lab: Lab, wanted: dict[str, list[Run]], what: str) -> None:
-    """Share of a sweep's values that were really trained."""
-    credit = sum(max((value_of(run) for run in runs), default=0.0) for runs in wanted.values()) / len(wanted)
-    absent = [value for value, runs in wanted.items() if not runs]
-    if credit == 1:
-        return
-    if absent:
-        missing(lab, f"no run was trained with {what} {', '.join(absent)}", credit=credit)
-    halves = [value for value, runs in wanted.items() if max(map(value_of, runs)) < 1]
-    fail(f"runs with {what} {', '.join(halves)} were trained without augmentation or without BN", credit=credit)
-
-
 @check("lab2.c.lr", "trained", evidence="trace")
-def check_rates_trained(lab2: Lab) -> None:
-    """A network is trained with each of the learning rates 1.0, 0.1, 0.05, 0.01, 0.005, 0.001."""
-    runs = fresh_runs(lab2)
-    judge_sweep(lab2, {f"{rate:g}": [r for r in runs if same(r.rate, rate)] for rate in RATES}, "learning rate")
+def check_rates_trained(evidence: Evidence, lab2: Lab) -> None:
+    """A network with BN is trained with each of the learning rates 1.0, 0.1, 0.05, 0.01, 0.005, 0.001."""
+    judge_sweep(evidence, lab2, "lab2.c.lr", learning_rates(lab2, RATES))
 
 
 @check("lab2.c.lr", "reported", evidence="record")
 def check_rates_reported(evidence: Evidence, lab2: Lab) -> None:
     """A result is reported for each learning rate."""
-    judge_reported(evidence, lab2, "lab2.c.lr", len(RATES))
-
-
-def judge_reported(evidence: Evidence, lab: Lab, item: str, wanted: int) -> None:
-    """At least `wanted` accuracies in the saved outputs or in the written answer."""
-    accuracies = len(lab.record.best) + len({e.cell for e in lab.record.epochs if e.val_accuracy is not None})
-    passage = lab.written.get(item) or evidence.answers.passages.get(item)
-    written = len(re.findall(r"\b0?\.\d{2,}|\b\d{1,2}(?:\.\d+)?\s?%", passage.text)) if passage is not None else 0
-    if max(accuracies, written) >= wanted:
-        return
-    if evidence.answers.problems or any(cell.kind == "markdown" and "![" in cell.source for cell in lab.submitted):
-        could_not_check("the results may stand in a picture or in a report that could not be read")
-    credit = max(accuracies, written) / wanted
-    fail(f"results for {max(accuracies, written)} of {wanted} values were found in outputs and text", credit=credit)
+    judge_reported(evidence, lab2, "lab2.c.lr", runs_of(learning_rates(lab2, RATES)), len(RATES))
 
 
 @check("lab2.c.lr", "observations", evidence="person")
@@ -219,17 +231,15 @@ def check_rates_observations(evidence: Evidence) -> None:
 
 
 @check("lab2.c.l2", "trained", evidence="trace")
-def check_strengths_trained(lab2: Lab) -> None:
-    """A network is trained with each L2 strength 1e-2, 1e-3, 1e-4, 1e-5, 0.0 at a learning rate of 0.01."""
-    runs = [run for run in fresh_runs(lab2) if same(run.rate, 0.01)]
-    wanted = {f"{s:g}": [r for r in runs if same(r.weight_decay, s) and not _has_l1(r)] for s in STRENGTHS}
-    judge_sweep(lab2, wanted, "learning rate 0.01 and L2 strength")
+def check_strengths_trained(evidence: Evidence, lab2: Lab) -> None:
+    """A network with BN is trained with each L2 strength 1e-2, 1e-3, 1e-4, 1e-5, 0.0 at a learning rate of 0.01."""
+    judge_sweep(evidence, lab2, "lab2.c.l2", strengths(lab2, STRENGTHS))
 
 
 @check("lab2.c.l2", "reported", evidence="record")
 def check_strengths_reported(evidence: Evidence, lab2: Lab) -> None:
     """A result is reported for each regularization strength."""
-    judge_reported(evidence, lab2, "lab2.c.l2", len(STRENGTHS))
+    judge_reported(evidence, lab2, "lab2.c.l2", runs_of(strengths(lab2, STRENGTHS)), len(STRENGTHS))
 
 
 @check("lab2.c.l2", "observations", evidence="person")
@@ -238,37 +248,43 @@ def check_strengths_observations(evidence: Evidence) -> None:
     for_a_person(evidence, "lab2.c.l2")
 
 
-def _has_l1(run: Run) -> bool:
-    return run.penalty is not None and run.penalty.l1.unexplained < 0.05 and run.penalty.l1.coefficient > 0
-
-
 @check("lab2.c.l1", "penalty", evidence="trace")
 def check_l1_penalty(lab2: Lab) -> None:
     """The loss has an L1 term: its gradient is lambda * sign(w) on the weights, and weight_decay is off."""
-    runs = [run for run in fresh_runs(lab2) if run.penalty is not None]
-    if any(_has_l1(run) and run.weight_decay == 0 for run in runs):
+    with_l1 = [run for run in training_runs(lab2) if has_l1(run)]
+    if any(run.weight_decay == 0 for run in with_l1):
         return
-    with_decay = [run for run in runs if _has_l1(run)]
-    if with_decay:
-        fail(
-            f"the L1 run still has weight_decay={with_decay[0].weight_decay:g}: L1 should take L2's place", credit=0.75
-        )
-    if not runs:
-        missing(lab2, "no run had a penalty added to its loss")
-    penalty = runs[0].penalty
+    if with_l1:
+        run = with_l1[0]
+        fail(f"{run.where}: weight_decay={run.weight_decay:g} is still on: L1 should take L2's place", credit=0.75)
+    penalised = [run for run in training_runs(lab2) if run.penalty is not None]
+    if not penalised:
+        no_run(lab2, "no run had an L1 penalty as a part of its loss")
+    _judge_other_penalty(penalised[-1])
+
+
+def _judge_other_penalty(run: Run) -> None:
+    penalty = run.penalty
     assert penalty is not None
     if penalty.gradient_norm == 0:
-        fail(f"the penalty adds {penalty.value:g} to the loss but has no gradient (computed on .data, or times 0)")
-    l1, l2 = penalty.l1.model_dump(), penalty.l2.model_dump()
-    fail("the penalty's gradient is not lambda * sign(w) on the weights", l1=l1, l2=l2)
+        found = f"the penalty adds {penalty.value:g} to the loss but has no gradient"
+        fail(f"{run.where}: {found}: it is computed on .data or detached, or its factor is 0")
+    if l2_penalty(penalty):
+        fail(f"{run.where}: the penalty in the loss is L2, with a gradient along w; expected lambda * sign(w)")
+    if penalty.l1.coefficient < 0:
+        fail(f"{run.where}: the penalty is subtracted: it rewards large weights; expected + lambda * |w|", credit=0.25)
+    could_not_check(f"{run.where}: a penalty is in the loss, but neither L1 nor L2 of all weights: a person must look")
 
 
 @check("lab2.c.l1", "distribution", evidence="record")
-def check_distribution(lab2: Lab) -> None:
+def check_distribution(evidence: Evidence, lab2: Lab) -> None:
     """The distributions of weights after L1 and L2 regularization are shown."""
-    if any(re.search(r"\bhist|kde|displot|bins", cell.source) for cell in lab2.plots):
+    sign = r"\bhist|histogram|kde|displot|violin|boxplot|\bbins\b"
+    if any(lab2.code.reaches(cell.index, sign) for cell in lab2.plots):
         return
-    missing(lab2, "no plot of weight distributions was found among the outputs")
+    if re.search(r"histogram|distribution", words(evidence, "lab2.c.l1"), re.IGNORECASE):
+        could_not_check("no plot was found, but the answer speaks of the distributions: a person must look")
+    missing(lab2, "no plot of the distributions of weights was found among the outputs", sign=sign)
 
 
 @check("lab2.c.l1", "observations", evidence="person")

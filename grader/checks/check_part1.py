@@ -19,7 +19,7 @@ def answer_to(evidence: Evidence, item: str) -> Answer:
     if answer is not None:
         return answer
     if evidence.answers.problems:
-        fail(evidence.answers.problems[0])
+        could_not_check(f"no answer was found; {evidence.answers.problems[0]}")
     read = " and ".join(evidence.answers.read)
     number = item.removeprefix("part1.")
     if read:
@@ -37,7 +37,7 @@ def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]
     if answer.verdict is None:
         fail(answer.problem or "no verdict was found", where=answer.source)
     if answer.verdict not in key[item]:
-        fail(f"answered {answer.verdict}, which is not the key's verdict", where=answer.source)
+        fail(f"the verdict {answer.verdict} is not right", where=answer.source)
 
 
 @each_question
@@ -45,6 +45,6 @@ def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]
 def check_explanation(item: str, evidence: Evidence) -> None:
     """A short explanation supports the judgment."""
     answer = answer_to(evidence, item)
-    if not answer.explanation.strip():
+    if not any(map(str.isalnum, answer.explanation)):
         fail("no explanation stands beside the verdict", where=answer.source)
     could_not_check("for a person to judge", text=answer.explanation[:EXCERPT], where=answer.source)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import nbformat
 from pydantic import TypeAdapter
+from torch import nn
 
 from grader.evidence.answers import Answer
 from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
+from grader.evidence.code import NotebookCode
 from grader.evidence.passages import Passage
-from grader.evidence.prose import read_prose
+from grader.evidence.prose import added_text, read_prose
 from grader.evidence.record import Record, read_record
-from grader.evidence.runs import Run, build_runs
-from grader.execution.challenge import Challenge
+from grader.evidence.runs import Run, build_runs, validation_loaders
+from grader.execution.challenge import TOLERANCE, Challenge
 from grader.execution.trace_events import (
     BrokenNetEvent,
     DatasetEvent,
-    InitialLossEvent,
+    Event,
     InputEvent,
     LoaderEvent,
     MovedEvent,
@@ -36,12 +39,22 @@ LABS = {"lab1": "Lab 1", "lab2": "Lab 2", "lab3": "Lab 3"}
 
 @dataclass(frozen=True)
 class CellRun:
-    """How one code cell ended in the small world; `index` counts all cells of the notebook from 0."""
+    """How one code cell ended in the small world; `index` counts all cells of the notebook from 0.
+
+    `earlier` is how it ended when the student ran it, as its saved outputs show: `ran`, `raised`, or None where they
+    were cleared.
+    """
 
     index: int
     status: str
     error: str
     seconds: float
+    earlier: Literal["ran", "raised"] | None = None
+
+    def describe(self) -> str:
+        """`cell 5 raised NameError: ...`, as a reader counts cells."""
+        ended = {"error": "raised", "not run": "was not run:"}.get(self.status, "stopped:")
+        return f"cell {self.index + 1} {ended} {' '.join(self.error.split())[:200]}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,8 @@ class Lab:
     """One lab's notebook: the file, how its cells ended, what the trace and the challenges showed, what it claims.
 
     `problem` says why there is nothing to check and whose fault that is: `at_fault` is `student` or `grader`.
+    `order` holds the indices of the executed code cells, by which events count; `added` is the Markdown text that was
+    not handed out.
     """
 
     role: str
@@ -65,6 +80,8 @@ class Lab:
     written: dict[str, Passage] = field(default_factory=dict)
     submitted: tuple[Cell, ...] = ()
     executed: tuple[Cell, ...] = ()
+    order: tuple[int, ...] = ()
+    added: str = ""
 
     @property
     def title(self) -> str:
@@ -82,6 +99,14 @@ class Lab:
     def of_type(self, kind: type[Any]) -> tuple[Any, ...]:
         """Events of one type in order."""
         return tuple(event for event in self.events if isinstance(event, kind))
+
+    def compared(self, net: int) -> bool:
+        """Whether a challenge was answered, so that outputs that differ are known to differ."""
+        return any(c.net == net and c.differences for c in self.challenges)
+
+    def where(self, event: Event) -> str:
+        """The cell of an event as a reader counts: `cell 5`."""
+        return f"cell {self.order[event.cell] + 1}" if 0 <= event.cell < len(self.order) else "a cell"
 
     @property
     def loaders(self) -> tuple[LoaderEvent, ...]:
@@ -104,19 +129,24 @@ class Lab:
         return self.of_type(MovedEvent)
 
     @property
-    def initial_losses(self) -> tuple[InitialLossEvent, ...]:
-        """Losses measured before any step."""
-        return self.of_type(InitialLossEvent)
-
-    @property
     def saves(self) -> tuple[SaveEvent, ...]:
         """Nets saved."""
         return self.of_type(SaveEvent)
 
     @property
     def broken_nets(self) -> tuple[BrokenNetEvent, ...]:
-        """Nets that raised when called on images."""
-        return self.of_type(BrokenNetEvent)
+        """Nets that raised when called on images; a layer of torch's own that a name happens to hold is no net."""
+        return tuple(event for event in self.of_type(BrokenNetEvent) if not hasattr(nn, event.cls))
+
+    def validation_loaders(self) -> tuple[LoaderEvent, ...]:
+        """Loaders over the validation split, or over a part of the training split held out of training."""
+        numbers = validation_loaders(self.events)
+        return tuple(loader for loader in self.loaders if loader.loader in numbers)
+
+    @cached_property
+    def code(self) -> NotebookCode:
+        """Which code each cell can reach."""
+        return NotebookCode.of(cell for cell in self.submitted if cell.kind == "code")
 
     @cached_property
     def source(self) -> str:
@@ -185,7 +215,35 @@ def _template() -> Any:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def _notebook(path: Path) -> Any:
+    """The student's notebook as it was handed in, in format 4."""
+    content = _json(path)
+    return content if content.get("nbformat") == 4 else nbformat.convert(nbformat.from_dict(content), 4)
+
+
+def _earlier(cell: Any) -> Literal["ran", "raised"] | None:
+    outputs = cell.get("outputs") if isinstance(cell, dict) else None
+    if not isinstance(outputs, list):
+        return None
+    if any(isinstance(output, dict) and output.get("output_type") == "error" for output in outputs):
+        return "raised"
+    return "ran" if outputs or isinstance(cell.get("execution_count"), int) else None
+
+
+def _equal(challenge: Challenge, nets: Sequence[NetEvent]) -> Challenge:
+    """With the architectures that the net equals although its convolutions have no bias.
+
+    A batch normalisation subtracts what a bias adds, so train mode shows the same function; in eval mode the challenge
+    gave its running mean for a convolution with a bias.
+    """
+    net = next((net for net in nets if net.net == challenge.net), None)
+    if net is None or all(layer.bias for layer in net.layers if layer.kind == "conv"):
+        return challenge
+    same = (n for n, (_, train) in challenge.differences.items() if "_bn" in n and train <= TOLERANCE)
+    return replace(challenge, equal=tuple(dict.fromkeys((*challenge.equal, *same))))
 
 
 def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
@@ -197,16 +255,18 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
     if fault.is_file():
         return Lab(role, found["file"], _json(fault)["reason"], "grader")
     summary = _json(folder / "cells.json")
-    submitted = _json(folder / "submitted.ipynb")
+    submitted = _notebook(folder / "submitted.ipynb")
     events, _, _ = read_events(folder / "trace.jsonl")
-    challenges = TypeAdapter(tuple[Challenge, ...]).validate_python(_json(folder / "challenges.json"))
+    nets = tuple(event for event in events if isinstance(event, NetEvent))
+    answered = TypeAdapter(tuple[Challenge, ...]).validate_python(_json(folder / "challenges.json"))
+    challenges = tuple(_equal(challenge, nets) for challenge in answered)
     equal = {c.net: frozenset(n for o in challenges if o.net == c.net for n in o.equal) for c in challenges}
     return Lab(
         role=role,
         file=found["file"],
-        cells=tuple(CellRun(**cell) for cell in summary["cells"]),
+        cells=tuple(CellRun(**cell, earlier=_earlier(submitted["cells"][cell["index"]])) for cell in summary["cells"]),
         stopped=summary["problem"],
-        nets=tuple(event for event in events if isinstance(event, NetEvent)),
+        nets=nets,
         challenges=challenges,
         events=tuple(events),
         runs=build_runs(events, equal, summary["executed"]),
@@ -214,4 +274,6 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
         written=read_prose(submitted, role, _template(), name=found["file"]),
         submitted=tuple(read_cells(submitted)),
         executed=tuple(read_cells(_json(folder / "executed.ipynb"))),
+        order=tuple(summary["executed"]),
+        added=added_text(submitted, _template()),
     )

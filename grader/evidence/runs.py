@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from grader.execution.trace_events import LoaderEvent, PassEvent, PenaltyEvent, StepEvent, Transform
+from grader.execution.trace_events import (
+    DatasetEvent,
+    LayerRecord,
+    LoaderEvent,
+    NetEvent,
+    PassEvent,
+    PenaltyEvent,
+    StepEvent,
+    Transform,
+)
+
+# Modules that call another one as it is: what they are fed is what the net inside is fed.
+WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule")
+MAX_RUNS = 400  # the most seen in a notebook were 18
 
 
 @dataclass(frozen=True)
 class Run:
-    """The steps of one optimizer on one net.
+    """The steps of one optimizer, with one weight decay, on one net.
 
     `rates` are the learning rates in the order in which they came into force; `architectures` the names of the known
-    functions that the net equals; shares are of all steps, in [0, 1].
+    functions that the net equals; `layers` those that it executes; shares are of all steps, in [0, 1];
+    `updates_called_net` is False where the optimizer steps another net than the one whose loss was computed;
+    `accumulates`: several backward passes belong to one step.
     """
 
     net: int | None
     architectures: frozenset[str]
+    layers: tuple[LayerRecord, ...]
+    updates_called_net: bool
     optimizer: str
     rates: tuple[float, ...]
     momentum: float
@@ -32,15 +51,17 @@ class Run:
     covers: float
     in_train_mode: float
     zeroed: float
+    accumulates: bool
     loss_kind: str | None
     loss_fed: str | None
+    first_loss: float | None
     losses: tuple[float, ...]
     penalty: PenaltyEvent | None
     validations: tuple[PassEvent, ...]
 
     @property
     def rate(self) -> float:
-        """The learning rate that the run is named after: the largest (a schedule may warm up to it or decay from it)."""
+        """The learning rate that the run is named after: the largest (a schedule may warm up to it, or decay)."""
         return max(self.rates)
 
     @property
@@ -53,101 +74,156 @@ class Run:
         """The training images were cropped and flipped at random."""
         return self.transform is not None and self.transform.augments
 
+    @property
+    def has_bn(self) -> bool:
+        """A batch normalisation is executed behind each convolution, before or after its activation."""
+        kinds = [layer.kind for layer in self.layers if layer.kind in ("conv", "bn")]
+        return len(kinds) > 0 and kinds == ["conv", "bn"] * (len(kinds) // 2)
+
     def is_any(self, *names: str) -> bool:
         """Whether the net equals one of these architectures."""
         return not self.architectures.isdisjoint(names)
 
+    @property
+    def where(self) -> str:
+        """`cell 5`, as a reader counts."""
+        return f"cell {self.cells[0] + 1}" if self.cells else "a cell"
+
     def describe(self) -> str:
         """One line for a student: where it happened and what it really was."""
         rates = ", ".join(f"{rate:g}" for rate in self.rates[:4]) + (", ..." if len(self.rates) > 4 else "")
-        where = f"cell {self.cells[0] + 1}" if self.cells else "a cell"
         return (
-            f"{where}: {self.steps} steps of {self.optimizer} with lr={rates}, momentum={self.momentum:g}, "
+            f"{self.where}: {self.steps} steps of {self.optimizer} with lr={rates}, momentum={self.momentum:g}, "
             f"weight_decay={self.weight_decay:g}"
         )
 
 
 def build_runs(
-    events: Sequence[Any], architectures: dict[int, frozenset[str]], cells: Sequence[int]
+    events: Sequence[Any], architectures: Mapping[int, frozenset[str]], cells: Sequence[int]
 ) -> tuple[Run, ...]:
-    """All runs in order of their first step; `cells[k]` is the notebook's index of the k-th executed code cell."""
-    loaders = {event.loader: event for event in events if isinstance(event, LoaderEvent)}
-    groups: dict[tuple[int, int | None], list[int]] = {}
+    """The first `MAX_RUNS` runs by their first step; `cells[k]` is the notebook's index of the k-th executed cell."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for position, event in enumerate(events):
         if isinstance(event, StepEvent):
-            groups.setdefault((event.optimizer, event.net), []).append(position)
-    starts = sorted(positions[0] for positions in groups.values())
-    runs = []
-    for positions in sorted(groups.values(), key=lambda positions: positions[0]):
-        before = max((start for start in starts if start < positions[0]), default=0)
-        after = min((start for start in starts if start > positions[-1]), default=len(events))
-        steps = [events[position] for position in positions]
-        runs.append(
-            _build_run(
-                steps,
-                architectures.get(steps[0].net, frozenset()),
-                loaders,
-                penalty=_penalty(events[before : positions[-1]], steps[0].net),
-                validations=_validations(events[positions[0] : after], steps[0].net),
-                cells=_notebook_cells(steps, cells),
-            )
-        )
-    return tuple(runs)
+            key = event.optimizer, event.net, event.fed, event.weight_decay
+            groups.setdefault(key, []).append(position)
+    trace = _Trace(
+        events=events,
+        architectures=architectures,
+        cells=cells,
+        steps=sorted(position for positions in groups.values() for position in positions),
+        starts=sorted(positions[0] for positions in groups.values()),
+        nets={event.net: event for event in events if isinstance(event, NetEvent)},
+        loaders={event.loader: event for event in events if isinstance(event, LoaderEvent)},
+        validation=validation_loaders(events),
+    )
+    in_order = sorted(groups.values(), key=lambda positions: positions[0])
+    return tuple(_build_run(trace, positions) for positions in in_order[:MAX_RUNS])
 
 
-def _notebook_cells(steps: Iterable[StepEvent], cells: Sequence[int]) -> tuple[int, ...]:
-    executed = dict.fromkeys(step.cell for step in steps)
-    return tuple(cells[number] for number in executed if 0 <= number < len(cells))
+@dataclass(frozen=True)
+class _Trace:
+    """A notebook's events, and what all of its runs look up in them; `steps` and `starts` are sorted positions."""
+
+    events: Sequence[Any]
+    architectures: Mapping[int, frozenset[str]]
+    cells: Sequence[int]
+    steps: list[int]
+    starts: list[int]
+    nets: dict[int, NetEvent]
+    loaders: dict[int, LoaderEvent]
+    validation: frozenset[int]
+
+    def before(self, position: int) -> Sequence[Any]:
+        """Events since the last step of any run before `position`, which is a step."""
+        earlier = bisect_left(self.steps, position)
+        return self.events[self.steps[earlier - 1] if earlier else 0 : position]
+
+    def until_next_run(self, first: int, last: int) -> Sequence[Any]:
+        """Events from the first step of a run until the first one of a run that begins after its last."""
+        later = bisect_right(self.starts, last)
+        return self.events[first : self.starts[later] if later < len(self.starts) else None]
 
 
-def _penalty(events: Sequence[Any], net: int | None) -> PenaltyEvent | None:
-    found = [event for event in events if isinstance(event, PenaltyEvent) and event.net == net]
-    return found[-1] if found else None
+def validation_loaders(events: Iterable[Any]) -> frozenset[int]:
+    """Numbers of the loaders over the validation split, or over a part of the training split held out of training."""
+    events = list(events)
+    loaders = [event for event in events if isinstance(event, LoaderEvent)]
+    stepped = {event.loader for event in events if isinstance(event, StepEvent)}
+    everything = max((e.size for e in events if isinstance(e, DatasetEvent) and e.split == "train"), default=0)
+    trained = max((e.size or 0 for e in loaders if e.split == "train" and e.loader in stepped), default=0)
+
+    def held_out(loader: LoaderEvent) -> bool:
+        part = loader.split == "train" and loader.loader not in stepped
+        return part and 0 < trained <= everything - (loader.size or everything)
+
+    return frozenset(loader.loader for loader in loaders if loader.split == "val" or held_out(loader))
 
 
-def _validations(events: Sequence[Any], net: int | None) -> tuple[PassEvent, ...]:
-    return tuple(e for e in events if isinstance(e, PassEvent) and e.split == "val" and net in e.nets)
-
-
-def _share(flags: Iterable[bool]) -> float:
-    return fmean(float(flag) for flag in flags)
-
-
-def _build_run(
-    steps: list[StepEvent],
-    architectures: frozenset[str],
-    loaders: dict[int, LoaderEvent],
-    *,
-    penalty: PenaltyEvent | None,
-    validations: tuple[PassEvent, ...],
-    cells: tuple[int, ...],
-) -> Run:
+def _build_run(trace: _Trace, positions: list[int]) -> Run:
+    steps: list[StepEvent] = [trace.events[position] for position in positions]
     first = steps[0]
-    rates = [first.lr]
-    for step in steps:
-        if step.lr != rates[-1]:
-            rates.append(step.lr)
-    loader = loaders.get(first.loader) if first.loader is not None else None
+    numbers = [number for number in (first.net, first.fed) if number is not None]
+    events = trace.until_next_run(positions[0], positions[-1])
+    passes = [event for event in events if isinstance(event, PassEvent)]
+    fed_by = Counter(step.loader for step in steps if step.loader in trace.loaders)
+    loader = trace.loaders.get(fed_by.most_common(1)[0][0] or 0) if fed_by else None
     # Steps on shortened batches are too noisy to show whether a net learns.
     full = max(step.images for step in steps)
     return Run(
-        net=first.net,
-        architectures=architectures,
+        net=numbers[0] if numbers else None,
+        architectures=frozenset().union(*(trace.architectures.get(number, frozenset()) for number in numbers)),
+        layers=next((trace.nets[number].layers for number in numbers if number in trace.nets), ()),
+        updates_called_net=_updates_called_net(first, trace.nets),
         optimizer=first.kind,
-        rates=tuple(rates),
+        rates=tuple(_changes(step.lr for step in steps)),
         momentum=first.momentum,
         weight_decay=first.weight_decay,
-        cells=cells,
+        cells=tuple(trace.cells[k] for k in dict.fromkeys(s.cell for s in steps) if 0 <= k < len(trace.cells)),
         steps=len(steps),
         earlier_steps=first.earlier_steps or 0,
         splits=frozenset(step.split for step in steps),
         transform=loader.transform if loader is not None else None,
-        covers=first.covers,
+        # Parameters of several modules have no one owner to compare with; the net that was called stands for them.
+        covers=first.covers if first.net is not None else 1.0,
         in_train_mode=_share(step.training for step in steps),
         zeroed=_share(step.fresh_gradients is not False for step in steps),
+        accumulates=_accumulates(event for event in passes if event.loader in fed_by),
         loss_kind=first.loss_kind,
         loss_fed=first.loss_fed,
+        first_loss=first.cross_entropy,
         losses=tuple(s.cross_entropy for s in steps if s.cross_entropy is not None and s.images == full),
-        penalty=penalty,
-        validations=validations,
+        penalty=_last_penalty([*trace.before(positions[0]), *trace.events[positions[0] : positions[-1]]], numbers),
+        validations=tuple(p for p in passes if p.loader in trace.validation and not set(numbers).isdisjoint(p.nets)),
     )
+
+
+def _updates_called_net(step: StepEvent, nets: Mapping[int, NetEvent]) -> bool:
+    """Whether the parameters that are stepped are those of the net that was called, alone or in a wrapper."""
+    if step.net is None or step.fed is None or step.net == step.fed or step.net not in nets:
+        return True
+    return step.fed in nets and nets[step.fed].cls in WRAPPERS
+
+
+def _changes(values: Iterable[float]) -> list[float]:
+    changes: list[float] = []
+    for value in values:
+        if not changes or value != changes[-1]:
+            changes.append(value)
+    return changes
+
+
+def _accumulates(passes: Iterable[PassEvent]) -> bool:
+    """At most one step for two batches in most passes, so gradients add up on purpose."""
+    several = [event for event in passes if event.batches > 1 and event.steps > 0]
+    return len(several) > 0 and _share(event.batches >= 2 * event.steps for event in several) > 0.5
+
+
+def _last_penalty(events: Iterable[Any], nets: Iterable[int]) -> PenaltyEvent | None:
+    numbers = set(nets)
+    found = [event for event in events if isinstance(event, PenaltyEvent) and event.net in numbers]
+    return found[-1] if found else None
+
+
+def _share(flags: Iterable[bool]) -> float:
+    return fmean(float(flag) for flag in flags)

@@ -1,0 +1,63 @@
+"""Whose fault it is that something was not seen when a notebook ran in the small course world.
+
+The rule. A check that misses something names the code that would have done it, by a `sign`. The points are lost, unless
+that code stands in a cell that was hindered here: then nothing can be said by machine, and a person looks. A cell is
+hindered where it
+
+- was stopped, or not run any more, because a limit of time was reached or the kernel was gone;
+- stumbled over what only the grader's machine lacks: a GPU, the network, a drive, a folder, a package;
+- raised here, although its saved outputs show that it ran to its end at the student's;
+- uses a name that a hindered cell would have given a value.
+
+A cell whose saved outputs hold an error failed at the student's as well, and is never hindered. A hindered cell whose
+code has nothing to do with what is missed changes nothing: an import that fails at the end of a notebook saves no point
+and costs none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from grader.evidence.evidence import CellRun, Lab
+
+# What a notebook can stumble over here and not at the student's.
+WORLD_FAULTS = re.compile(
+    r"No module named|cannot import name .* from 'tools|cuda|cudnn|nvidia|/content/|drive\.mount"
+    r"|URLError|HTTPError|ConnectionError|urlopen|Name or service|name resolution|Max retries|timed out"
+    r"|FileNotFoundError|No such file or directory|non-existent directory|Parent directory|[A-Z]:[/\\]"
+    r"|MemoryError|out of memory|No space left|'numpy' has no attribute '(?:int|float|bool|object|str)'",
+    re.IGNORECASE,
+)
+_UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
+
+
+def hindered_cells(lab: Lab) -> tuple[CellRun, ...]:
+    """The cells that the grader's world kept from their end, in order."""
+    hindered: list[CellRun] = []
+    for cell in lab.cells:
+        if cell.status != "ok" and (_is_hindered(cell) or _needs_one_of(lab, cell, hindered)):
+            hindered.append(cell)
+    return tuple(hindered)
+
+
+def _is_hindered(cell: CellRun) -> bool:
+    if cell.earlier == "raised":
+        return False
+    return cell.status != "error" or cell.earlier == "ran" or WORLD_FAULTS.search(cell.error) is not None
+
+
+def _needs_one_of(lab: Lab, cell: CellRun, hindered: list[CellRun]) -> bool:
+    name = _UNDEFINED.match(cell.error)
+    codes = (lab.code.cells.get(other.index) for other in hindered)
+    return cell.earlier != "raised" and name is not None and any(c is not None and name[1] in c.binds for c in codes)
+
+
+def hindrance(lab: Lab, sign: str) -> CellRun | None:
+    """The first hindered cell that would have run code with this sign."""
+    return next((cell for cell in hindered_cells(lab) if lab.code.reaches(cell.index, sign)), None)
+
+
+def own_failure(lab: Lab, sign: str) -> CellRun | None:
+    """The cell to name beside what is missed: the first that failed on the way to such code, else the first at all."""
+    failed = [cell for cell in lab.cells if cell.status != "ok"]
+    return next((cell for cell in failed if lab.code.reaches(cell.index, sign)), failed[0] if failed else None)

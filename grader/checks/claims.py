@@ -1,0 +1,94 @@
+"""Results that the student reports: accuracies in saved outputs, in tables and in prose, held against the trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from grader.checks.blame import hindrance
+from grader.checks.outcome import could_not_check, fail
+from grader.checks.support import words
+from grader.checks.training import TRAINS
+from grader.evidence.cells import result_text, stream_text
+from grader.evidence.evidence import Evidence, Lab
+from grader.evidence.record import EpochClaim, max_validation_accuracy
+from grader.evidence.runs import Run
+
+ACCURACY = re.compile(r"(?<![\d.])0?\.\d{2,}|(?<![\d.])\d{1,2}(?:\.\d+)?\s?%")
+NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?:e[-+]?\d+)?", re.IGNORECASE)
+CLEARED = "show no validation accuracy (were they cleared before handing in?)"
+
+
+def judge_accuracy(evidence: Evidence, lab: Lab, bar: float) -> None:
+    """The best validation accuracy in the saved outputs against a bar; within five points of it half counts."""
+    best = max_validation_accuracy(lab.record)
+    if best is None:
+        _accuracy_in_prose(evidence, lab)
+        fail(f"the saved outputs of {lab.file} {CLEARED}")
+    if best < bar:
+        reason = f"the best validation accuracy in the saved outputs is {best:.4f}, expected {bar:.2f}"
+        fail(reason, credit=0.5 if best >= bar - 0.05 else 0.0, best=best)
+    if not lab.runs and hindrance(lab, TRAINS) is None:
+        could_not_check(
+            f"the saved outputs claim a validation accuracy of {best:.4f}, but nothing was trained when the notebook "
+            "ran: a person must look",
+            best=best,
+        )
+
+
+def _accuracy_in_prose(evidence: Evidence, lab: Lab) -> None:
+    passages = {**evidence.answers.passages, **lab.written}
+    for item, passage in passages.items():
+        if item.startswith(lab.role) and "accura" in passage.text.lower() and ACCURACY.search(passage.text):
+            where = f"{passage.source} names an accuracy, which a person must judge"
+            could_not_check(f"the saved outputs of {lab.file} {CLEARED}; {where}", text=passage.text)
+
+
+def judge_reported(evidence: Evidence, lab: Lab, item: str, runs: Sequence[Run], wanted: int) -> None:
+    """A result for each of `wanted` values, in the outputs of the runs with them or in the written answer."""
+    text = words(evidence, item)
+    found = max(results_shown(lab, runs), len(ACCURACY.findall(text)))
+    if found >= wanted:
+        return
+    reason = f"results for {found} of {wanted} values were found in saved outputs and text"
+    pictures = any(cell.kind == "markdown" and re.search(r"!\[|<img", cell.source) for cell in lab.submitted)
+    if pictures or (runs and lab.record.images) or evidence.answers.problems:
+        could_not_check(f"{reason}; others may stand in a picture, or in a report that could not be read")
+    fail(reason, credit=found / wanted)
+
+
+def results_shown(lab: Lab, runs: Sequence[Run]) -> int:
+    """How many of the runs have a result in the saved outputs of their cell, or of those before the next training."""
+    training = sorted({cell for run in lab.runs for cell in run.cells})
+    shown = 0
+    for cell in sorted({run.cells[-1] for run in runs if run.cells}):
+        end = next((other for other in training if other > cell), len(lab.submitted))
+        here = sum(run.cells[-1:] == (cell,) for run in runs)
+        shown += min(here, _results_between(lab, cell, end))
+    return shown
+
+
+def _results_between(lab: Lab, start: int, end: int) -> int:
+    """Results printed by the cells from `start` to before `end`: best accuracies, epoch logs, else any accuracies."""
+    best = sum(start <= claim.cell < end for claim in lab.record.best)
+    logs = _logs(claim for claim in lab.record.epochs if start <= claim.cell < end and claim.val_accuracy is not None)
+    if best or logs:
+        return max(best, logs)
+    cells = [cell for cell in lab.submitted if start <= cell.index < end]
+    return sum(len(ACCURACY.findall(stream_text(cell, "stdout") + "\n" + result_text(cell))) for cell in cells)
+
+
+def _logs(claims: Iterable[EpochClaim]) -> int:
+    """How many logs of a training the claims are: a new one begins where the number of the epoch does not rise."""
+    logs, before = 0, None
+    for claim in claims:
+        if before is None or claim.epoch is None or claim.epoch <= before:
+            logs += 1
+        before = claim.epoch
+    return logs
+
+
+def mentions(text: str, value: float) -> bool:
+    """Whether a number of the text is this value: 0.01, .01, 1e-2, 10^-2."""
+    text = re.sub(r"10\s?\^\s?\{?\s?[-−]\s?(\d+)", r"1e-\1", text)
+    return any(abs(float(number) - value) <= 1e-3 * value for number in NUMBER.findall(text))

@@ -1,0 +1,88 @@
+"""Lab 2 (c): which values of a sweep were really trained, and which penalty a run really had."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from grader.checks.claims import mentions
+from grader.checks.outcome import could_not_check, fail
+from grader.checks.support import words
+from grader.checks.training import no_run, same, shortcomings, training_runs
+from grader.evidence.evidence import Evidence, Lab
+from grader.evidence.runs import Run
+from grader.execution.trace_events import PenaltyEvent
+
+A_SWEEP = 3  # values; fewer come from other questions alone
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run with a value of a sweep, and the share of the value's points that it earns."""
+
+    run: Run
+    worth: float
+
+
+def judge_sweep(evidence: Evidence, lab: Lab, item: str, wanted: dict[float, Trial | None]) -> None:
+    """The share of a sweep's values that were really trained, each by its best trial."""
+    trials = {value: trial for value, trial in wanted.items() if trial is not None}
+    worth = sum(trial.worth for trial in trials.values()) / len(wanted)
+    if worth == 1:
+        return
+    credit = worth if len(trials) >= A_SWEEP else 0.0
+    absent = [value for value in wanted if value not in trials]
+    if absent:
+        values = ", ".join(f"{value:g}" for value in absent)
+        if all(mentions(words(evidence, item), value) for value in absent):
+            could_not_check(f"nothing was trained with {values}, but the answer reports it: a person must look")
+        no_run(lab, f"nothing was trained with {values}", credit=credit)
+    short = [
+        f"{value:g} {' and '.join(shortcomings(lab, trial.run)) or 'with another learning rate'} ({trial.run.where})"
+        for value, trial in trials.items()
+        if trial.worth < 1
+    ]
+    fail(f"trained, but not as asked: {'; '.join(short)}", credit=credit)
+
+
+def best_trial(lab: Lab, runs: Iterable[tuple[Run, float]]) -> Trial | None:
+    """The run that earns most, each given with its share before its shortcomings count."""
+    trials = [Trial(run, share * math.prod(shortcomings(lab, run).values())) for run, share in runs]
+    return max(trials, key=lambda trial: trial.worth, default=None)
+
+
+def learning_rates(lab: Lab, rates: Sequence[float]) -> dict[float, Trial | None]:
+    """The best trial with each learning rate."""
+    runs = training_runs(lab)
+    return {rate: best_trial(lab, ((run, 1.0) for run in runs if same(run.rate, rate))) for rate in rates}
+
+
+def strengths(lab: Lab, values: Sequence[float]) -> dict[float, Trial | None]:
+    """The best trial with each L2 strength and no L1 penalty; at another learning rate than 0.01 it is worth half."""
+    runs = [(run, 1.0 if same(run.rate, 0.01) else 0.5) for run in training_runs(lab) if not has_l1(run)]
+    return {value: best_trial(lab, (pair for pair in runs if has_l2(pair[0], value))) for value in values}
+
+
+def runs_of(wanted: dict[float, Trial | None]) -> list[Run]:
+    """The runs of a sweep."""
+    return [trial.run for trial in wanted.values() if trial is not None]
+
+
+def has_l1(run: Run) -> bool:
+    """The penalty's gradient is lambda * sign(w), on all weights or on nearly all of them."""
+    penalty = run.penalty
+    return penalty is not None and penalty.l1.coefficient > 0 and penalty.l1.unexplained < 0.3
+
+
+def l2_penalty(penalty: PenaltyEvent | None) -> float:
+    """Coefficient of w in the gradient of a penalty in the loss, 0 where there is none like that."""
+    return penalty.l2.coefficient if penalty is not None and penalty.l2.unexplained < 0.05 else 0.0
+
+
+def has_l2(run: Run, strength: float) -> bool:
+    """By weight_decay, or as a term of the loss: lambda / 2 * |w|^2 has its gradient, lambda * |w|^2 twice that."""
+    in_loss = l2_penalty(run.penalty)
+    if in_loss and run.weight_decay == 0:
+        return same(in_loss, strength) or same(in_loss, 2 * strength)
+    return same(run.weight_decay, strength)

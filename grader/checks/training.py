@@ -1,0 +1,116 @@
+"""Runs as the checks of all labs read them: those on training images, their mistakes, and what they fall short of."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import NoReturn
+
+from grader.checks.outcome import could_not_check, fail
+from grader.checks.support import missing
+from grader.evidence.evidence import Lab
+from grader.evidence.runs import Run
+
+TRAINS = r"\.step\("
+LN_10 = math.log(10)
+# The loss of a fresh net of the labs on its first batch was between 2.21 and 2.58 in the reference's notebooks.
+FRESH_ABOVE = LN_10 - 0.4
+RESETS = r"reset_parameters|load_state_dict|\.apply\(|init\.\w+_\("
+SHOWS_SOMETHING = 16  # steps
+
+
+def same(a: float, b: float) -> bool:
+    """Equal hyperparameters, whatever arithmetic they came from."""
+    return math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-9)
+
+
+def training_runs(lab: Lab) -> tuple[Run, ...]:
+    """Runs on the training split that update the net they call, or the reason why there are none."""
+    runs = tuple(run for run in lab.runs if "train" in run.splits and run.updates_called_net)
+    if runs:
+        return runs
+    elsewhere = [run for run in lab.runs if run.splits == {None} and run.steps >= SHOWS_SOMETHING]
+    if elsewhere:
+        could_not_check(f"the images of the training did not come from a DataLoader ({elsewhere[0].describe()})")
+    no_run(lab, "no optimizer step on training images was seen when the notebook ran")
+
+
+def no_run(lab: Lab, reason: str, *, credit: float = 0.0, **found: object) -> NoReturn:
+    """A training that was asked for was not seen; an optimizer that was left behind with an old net is named."""
+    astray = next((run for run in lab.runs if not run.updates_called_net), None)
+    if astray is not None:
+        reason += (
+            f"; in {astray.where} the optimizer steps another network than the one that is called: make the optimizer "
+            "after the network"
+        )
+    missing(lab, reason, sign=TRAINS, credit=credit, **found)
+
+
+def main_run(lab: Lab) -> Run:
+    """The longest run on training images."""
+    return max(training_runs(lab), key=lambda run: run.steps)
+
+
+def found_rates(runs: Iterable[Run]) -> str:
+    """The learning rates that runs really had and in which cells, for a reason."""
+    cells: dict[float, list[str]] = {}
+    for run in runs:
+        cells.setdefault(run.rate, []).append(run.where)
+    found = (f"{rate:g} ({', '.join(dict.fromkeys(cells[rate]))})" for rate in sorted(cells, reverse=True))
+    return ", ".join(found) or "none"
+
+
+def loop_bugs(run: Run) -> list[str]:
+    """What is wrong with the steps of a run, each with what to do about it."""
+    bugs = []
+    if run.in_train_mode < 0.9:
+        bugs.append(f"only {run.in_train_mode:.0%} of the steps were taken in train mode: call train() every epoch")
+    if run.zeroed < 0.9 and not run.accumulates:
+        bugs.append("gradients add up from step to step: call zero_grad() before each backward pass")
+    return [f"{run.where}: {bug}" for bug in bugs]
+
+
+def validation_bugs(run: Run) -> list[str]:
+    """What is wrong with the passes over validation images that belong to a run."""
+    bugs = []
+    if sum(passed.training is True for passed in run.validations) > 0.1 * len(run.validations):
+        bugs.append("validation ran in train mode: call eval() before it")
+    if sum(passed.grad is True for passed in run.validations) > 0.1 * len(run.validations):
+        bugs.append("validation computed gradients: put it under torch.no_grad()")
+    return [f"{run.where}: {bug}" for bug in bugs]
+
+
+def saved_untrained(lab: Lab) -> list[str]:
+    """The bug of saving another network than the one that was trained."""
+    if not lab.saves or any(save.steps > 0 for save in lab.saves):
+        return []
+    return [f"{lab.where(lab.saves[0])}: the network that is saved was never trained"]
+
+
+def is_fresh(lab: Lab, run: Run) -> bool:
+    """Whether the run began with new weights: a new net, or one whose weights were drawn again in place."""
+    first = run.first_loss if run.first_loss is not None else LN_10
+    if run.earlier_steps == 0:
+        return first > FRESH_ABOVE
+    return abs(first - LN_10) < 0.15 and re.search(RESETS, lab.source) is not None
+
+
+def shortcomings(lab: Lab, run: Run, *, bn: bool = True) -> dict[str, float]:
+    """In what a run of Lab 2 (b) and (c) falls short of the question, and the share of the points left to it."""
+    found = {}
+    if not run.augments:
+        found["without augmentation"] = 0.75
+    if bn and not run.has_bn:
+        found["without BN layers"] = 0.5
+    if not is_fresh(lab, run):
+        found["without re-initialising the model"] = 0.5
+    return found
+
+
+def judge_runs(lab: Lab, runs: list[Run], *, bn: bool = True) -> None:
+    """The best of the runs that a question asks for; with a shortcoming it earns less."""
+    best = max(runs, key=lambda run: math.prod(shortcomings(lab, run, bn=bn).values()))
+    short = shortcomings(lab, best, bn=bn)
+    if short:
+        fail(f"trained {' and '.join(short)} ({best.describe()})", credit=math.prod(short.values()))
