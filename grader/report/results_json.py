@@ -12,6 +12,7 @@ from typing import Any
 
 from grader.grade import Grade, ItemGrade, Verdict
 
+EXCERPT = 300  # characters of a finding that an item's output shows; `extra_data` has all of it
 MARKS = {"passed": "ok", "failed": "--", "could_not_check": "??"}
 
 
@@ -69,4 +70,15 @@ def output_text(item: ItemGrade) -> str:
     for verdict in item.verdicts:
         reason = f": {verdict.reason}" if verdict.reason else ""
         lines.append(f"[{MARKS[verdict.outcome]}] {verdict.sentence}{reason}")
+        lines += [f"     {name}: {shown(value)}" for name, value in verdict.found.items()]
     return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    """A finding in words: numbers to four digits, lists spelled out, long texts cut."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(shown(part) for part in value)
+    text = " ".join(str(value).split())
+    return text if len(text) <= EXCERPT else text[:EXCERPT] + " ..."

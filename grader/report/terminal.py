@@ -21,6 +21,10 @@ def summary_lines(grade: Grade, out: Path, width: int, colour: bool) -> list[str
     )
     console.print(_table(grade, wide=width >= REASON_COLUMNS_FROM))
     console.print(f"Total: {grade.total:g} of {grade.cap:g} points by machine", style="bold")
+    for verdict in (verdict for item in grade.items for verdict in item.verdicts if "accuracy" in verdict.found):
+        low, high = verdict.found["interval"]
+        accuracy = verdict.found["accuracy"]
+        console.print(f"Held-out accuracy: {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})")
     if grade.open:
         console.print(f"Waiting for a person: {grade.open:g} points (marked open)")
     console.print(f"Results: {out / 'results.json'}", soft_wrap=True)

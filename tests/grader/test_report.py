@@ -63,6 +63,19 @@ def test_the_output_holds_the_assignments_words_and_each_reason(graded: Grade) -
     assert "[ok] A sentence." in test["output"]
 
 
+def test_findings_are_shown_with_the_check(graded: Grade) -> None:
+    found = {"accuracy": 0.88081, "interval": [0.8743, 0.887], "recall": [0.5, None], "text": "word " * 100}
+    passed = verdict("course_dataset", "passed", 1.0).model_copy(update={"found": found})
+    document = grade(load_rubric(), [passed])
+    output = next(test["output"] for test in results(document, {})["tests"] if test["number"] == "lab1.c")
+    assert "accuracy: 0.8808" in output
+    assert "interval: 0.8743, 0.887" in output
+    assert "recall: 0.5, None" in output
+    assert max(map(len, output.splitlines())) < 400
+    lines = summary_lines(document, Path("out"), 80, colour=False)
+    assert "Held-out accuracy: 0.8808 (95 % interval 0.8743 to 0.8870)" in lines
+
+
 def test_unchecked_points_are_open_and_said_to_be(graded: Grade) -> None:
     document = results(graded, {"device": "cpu"})
     assert document["score"] == 0.67
