@@ -98,10 +98,10 @@ def swish(x: Tensor) -> Tensor:
 
 
 def simplenn(images: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor], *, bn: bool) -> Tensor:
-    """Table 1 of the assignment: images (N, 3, 32, 32) -> logits (N, 10)."""
+    """Table 1 of the assignment, with BN after each convolution if asked: images (N, 3, 32, 32) -> logits (N, 10)."""
     x = images
     for channels, kernel in ((8, 5), (16, 3)):
-        x = layers.conv(x, channels, kernel, bias=True)
+        x = layers.conv(x, channels, kernel, bias=not bn)  # BN takes a bias out again, so either is right before it
         x = activation(layers.bn(x) if bn else x)
         x = F.max_pool2d(x, 2)
     x = x.flatten(1)  # (N, 576)
@@ -152,7 +152,10 @@ def layers_of(name: str) -> tuple[Layer, ...]:
 
 
 def parameter_count(name: str) -> int:
-    """Number of trainable parameters: 82,030 for SimpleNN, 269,722 and 272,474 for ResNet-20 with option A and B."""
+    """Number of trainable parameters: 82,030 for SimpleNN, 269,722 and 272,474 for ResNet-20 with option A and B.
+
+    Convolutions before a BN are counted without bias.
+    """
     layers = Layers(torch.Generator().manual_seed(0))
     ARCHITECTURES[name](torch.zeros(1, 3, 32, 32, dtype=torch.float64), layers)
     return sum(w[key].numel() for _, w in layers.drawn for key in ("weight", "bias") if key in w)

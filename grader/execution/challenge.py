@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor
 
 from grader.execution.architectures import ARCHITECTURES, Layer, Layers, layers_of
 from grader.execution.trace_events import NetEvent
+from grader.execution.untrusted import UntrustedFileError, read_untrusted
 
 IMAGES = 4
+# Largest difference of a logit. Logits are of the order of one; rounding adds 1e-13 in float64 and 1e-5 in float32.
 TOLERANCE = 1e-6
+TOLERANCES = {"float64": TOLERANCE, "float32": 1e-3}
+MODES = ("eval", "train")
 MAX_REPLY_BYTES = 100_000
 
 
@@ -31,11 +36,27 @@ class Challenge:
     """What one net answered: the architectures it equals in eval and in train mode, or why there was no answer.
 
     `differences` holds for each architecture of the same layers the largest deviation of a logit, (eval, train).
+    `equal_in_eval` are those it equals in eval mode alone, as a net with dropout does. `last` is what follows the
+    logits: `none`, or `log_softmax` (which a negative log-likelihood loss asks for), or `softmax`; equality is judged
+    before a log_softmax and `equal_but_softmax` before a softmax, which is none of the assignment's.
     """
 
     net: int
     equal: tuple[str, ...]
     differences: dict[str, tuple[float, float]]
+    problem: str | None
+    equal_in_eval: tuple[str, ...] = ()
+    equal_but_softmax: tuple[str, ...] = ()
+    last: str = "none"
+    precision: str = "float64"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Outputs (IMAGES, 10) float64 by mode, the precision that they were computed in, or the problem."""
+
+    outputs: dict[str, Tensor]
+    precision: str
     problem: str | None
 
 
@@ -67,7 +88,7 @@ def write_request(folder: Path, net: int, names: list[str], seed: int) -> None:
     (folder / "request.json").write_text(json.dumps(question))
 
 
-def _draw(names: list[str], seed: int) -> tuple[torch.Tensor, Layers]:
+def _draw(names: list[str], seed: int) -> tuple[Tensor, Layers]:
     """Images (IMAGES, 3, 32, 32) float64 and the weights that all architectures of the group share."""
     generator = torch.Generator().manual_seed(seed)
     layers = Layers(generator)
@@ -85,36 +106,83 @@ def read_reply(folder: Path, net: int, names: list[str], seed: int) -> Challenge
 
     The reply is the student's: a missing, oversized or malformed one is a challenge without an answer.
     """
-    outputs, problem = _read_outputs(folder / "reply.safetensors")
-    if problem or not outputs:
-        return Challenge(net, (), {}, problem or "the net gave no outputs")
-    differences: dict[str, tuple[float, float]] = {}
+    reply = _read_reply(folder / "reply.safetensors")
+    if reply.problem is not None:
+        return Challenge(net, (), {}, reply.problem)
+    tolerance, last = TOLERANCES[reply.precision], _last(reply.outputs)
     images, layers = _draw(names, seed)
-    for name in names:
-        expected = {
-            mode: ARCHITECTURES[name](images, layers.restart(training=mode == "train")) for mode in ("eval", "train")
-        }
-        differences[name] = _difference(outputs, expected, "eval"), _difference(outputs, expected, "train")
-    equal = tuple(name for name, pair in differences.items() if max(pair) <= TOLERANCE)
-    return Challenge(net, equal, differences, None)
+    expected = {
+        name: {mode: ARCHITECTURES[name](images, layers.restart(training=mode == "train")) for mode in MODES}
+        for name in names
+    }
+    differences = {name: _differences(reply.outputs, expected[name], last) for name in names}
+    softmax = _softmax_undone(reply.outputs) if last == "softmax" else None
+    return Challenge(
+        net,
+        equal=tuple(name for name, pair in differences.items() if max(pair) <= tolerance),
+        differences=differences,
+        problem=None,
+        equal_in_eval=tuple(name for name, pair in differences.items() if pair[0] <= tolerance < pair[1]),
+        equal_but_softmax=tuple(
+            name
+            for name in names
+            if softmax is not None and max(_differences(softmax, expected[name], "log_softmax")) <= 1e3 * tolerance
+        ),
+        last=last,
+        precision=reply.precision,
+    )
 
 
-def _difference(outputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], mode: str) -> float:
-    difference = float((outputs[mode] - expected[mode]).abs().max())
-    return difference if difference == difference else float("inf")
+def _last(outputs: dict[str, Tensor]) -> str:
+    """Logits of fresh weights neither sum to one nor do their exponentials."""
+    if all(bool((o >= 0).all()) and _is_one(o.sum(1)) for o in outputs.values()):
+        return "softmax"
+    return "log_softmax" if all(_is_one(o.exp().sum(1)) for o in outputs.values()) else "none"
 
 
-def _read_outputs(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
+def _is_one(sums: Tensor) -> bool:
+    return bool(((sums - 1).abs() < 1e-5).all())
+
+
+def _softmax_undone(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {mode: output.clamp_min(1e-300).log() for mode, output in outputs.items()}
+
+
+def _differences(outputs: dict[str, Tensor], expected: dict[str, Tensor], last: str) -> tuple[float, float]:
+    """The largest deviation of a logit in eval and in train mode; a log_softmax is put behind the expected ones too."""
+
+    def difference(mode: str) -> float:
+        wanted = expected[mode].log_softmax(1) if last == "log_softmax" else expected[mode]
+        largest = float((outputs[mode] - wanted).abs().max())
+        return largest if largest == largest else float("inf")
+
+    return difference("eval"), difference("train")
+
+
+def _read_reply(path: Path) -> Reply:
+    def refused(problem: str) -> Reply:
+        return Reply({}, "float64", problem)
+
     try:
-        if path.stat().st_size > MAX_REPLY_BYTES:
-            return {}, "the reply is larger than two sets of logits"
-        with safe_open(path, framework="pt") as reply:
-            problem = (reply.metadata() or {}).get("problem", "")
-            if problem:
-                return {}, problem
-            outputs = {mode: reply.get_tensor(mode) for mode in ("eval", "train")}
-    except (OSError, SafetensorError) as error:
-        return {}, f"the net gave no readable outputs ({type(error).__name__})"
-    if any(tuple(o.shape) != (IMAGES, 10) or o.dtype != torch.float64 for o in outputs.values()):
-        return {}, f"the outputs have shape {tuple(outputs['eval'].shape)}; expected ({IMAGES}, 10)"
-    return outputs, None
+        data = read_untrusted(path, MAX_REPLY_BYTES)
+        tensors, metadata = load(data), _metadata(data)
+    except (UntrustedFileError, SafetensorError, ValueError, KeyError, RecursionError) as error:
+        reason = str(error) if isinstance(error, UntrustedFileError) else type(error).__name__
+        return refused(f"the net gave no readable outputs ({reason})")
+    if metadata.get("problem"):
+        return refused(str(metadata["problem"])[:300])
+    outputs = {mode: tensors[mode] for mode in MODES if mode in tensors}
+    precision = metadata.get("precision", "float64")
+    if len(outputs) < len(MODES) or precision not in TOLERANCES:
+        return refused("the net gave no outputs")
+    wrong = next((o for o in outputs.values() if tuple(o.shape) != (IMAGES, 10) or o.dtype != torch.float64), None)
+    if wrong is not None:
+        return refused(f"the outputs have shape {tuple(wrong.shape)}; expected ({IMAGES}, 10)")
+    return Reply(outputs, precision, None)
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
+    """What stands beside the tensors: eight bytes with the header's length, then the header as JSON."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata = header.get("__metadata__", {})
+    return metadata if isinstance(metadata, dict) else {}

@@ -1,44 +1,44 @@
-"""Starting a student's kernel and running its cells one by one through nbclient."""
+"""Starting a student's kernel and ending it with all that it started."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
+import os
+import shutil
+import signal
 import sys
-import time
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import zmq
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from grader.execution.outputs import BoundedClient
 
 KERNEL = "course"
-MAX_MESSAGE = 2_000
+MAX_MESSAGE_BYTES = 32_000_000
+LOG_TAIL = 300
+# -P and ignore_cwd: a student's torch.py or json.py must not stand in for the library; -s: nor a usercustomize.py.
+COMMAND = (
+    *(sys.executable, "-P", "-s", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext=course_world"),
+    *("--InteractiveShellApp.ignore_cwd=True", "--HistoryManager.enabled=False"),
+)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Wall-clock seconds for one cell, for a whole notebook and for a kernel to start."""
+    """Wall-clock seconds for one cell, for a whole notebook, for a challenge and for a kernel to start; its memory."""
 
     cell: float = 120.0
     notebook: float = 300.0
-    start: float = 60.0
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """How one code cell ended: `ok`, `error`, `timeout`, or with the kernel: `stuck`, `died`; else `not run`."""
-
-    status: str
-    error: str = ""
-    seconds: float = 0.0
+    start: float = 120.0
+    challenge: float = 30.0
+    memory_bytes: int = 8_000_000_000
 
 
 class KernelStartError(Exception):
@@ -47,8 +47,7 @@ class KernelStartError(Exception):
 
 def _write_kernelspec(folder: Path) -> None:
     """A kernel of this very interpreter, so that a kernel of the same name elsewhere on the machine is never taken."""
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext=course_world"]
-    spec = {"argv": command, "display_name": KERNEL, "language": "python"}
+    spec = {"argv": list(COMMAND), "display_name": KERNEL, "language": "python"}
     (folder / KERNEL).mkdir(parents=True, exist_ok=True)
     (folder / KERNEL / "kernel.json").write_text(json.dumps(spec))
 
@@ -56,87 +55,73 @@ def _write_kernelspec(folder: Path) -> None:
 @contextlib.asynccontextmanager
 async def start_kernel(
     notebook: NotebookNode, workdir: Path, scratch: Path, environment: dict[str, str], limits: Limits
-) -> AsyncIterator[NotebookClient]:
-    """A client of nbclient's on a fresh kernel in `workdir`; the kernel is killed on the way out.
+) -> AsyncIterator[BoundedClient]:
+    """A client on a fresh kernel in `workdir`; on the way out the kernel and its children are killed.
 
-    Raises KernelStartError.
+    `environment` must hold a value that no other process on the machine has: its processes are found by it. Raises
+    KernelStartError.
     """
     _write_kernelspec(scratch / "kernels")
-    specs = KernelSpecManager(kernel_dirs=[str(scratch / "kernels")], ensure_native_kernel=False)
-    manager = AsyncKernelManager(kernel_name=KERNEL, kernel_spec_manager=specs)
-    client = NotebookClient(
-        notebook,
-        km=manager,
-        timeout=limits.cell,
-        startup_timeout=limits.start,
-        allow_errors=True,
-        interrupt_on_timeout=True,
+    # Sockets in a folder rather than ports: none can be taken, and the path of a socket must be short.
+    sockets = Path(tempfile.mkdtemp(prefix="kernel-"))
+    manager = AsyncKernelManager(
         kernel_name=KERNEL,
-        resources={"metadata": {"path": str(workdir)}},
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(scratch / "kernels")], ensure_native_kernel=False),
+        transport="ipc",
+        connection_file=str(sockets / "kernel.json"),
     )
+    manager.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    client = BoundedClient(notebook, manager)
     try:
-        with (scratch / "kernel.log").open("wb") as log:
-            await manager.start_kernel(cwd=str(workdir), env=environment, stdout=log, stderr=log)
-        client.km = manager
+        await _start(client, manager, workdir, scratch / "kernel.log", environment, limits)
+        yield client
+    finally:
+        if client.kc is not None:
+            client.kc.stop_channels()
+        if manager.has_kernel:
+            await manager.shutdown_kernel(now=True)
+        _kill_marked(environment)
+        manager.context.destroy(linger=0)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+async def _start(
+    client: BoundedClient,
+    manager: AsyncKernelManager,
+    workdir: Path,
+    log: Path,
+    environment: dict[str, str],
+    limits: Limits,
+) -> None:
+    try:
+        with log.open("wb") as file:
+            await manager.start_kernel(cwd=str(workdir), env=environment, stdout=file, stderr=file)
         client.kc = manager.client()
         client.kc.start_channels()
         await client.kc.wait_for_ready(timeout=limits.start)
+        client.kc.allow_stdin = False  # input() raises in the kernel instead of waiting for a person
     except (RuntimeError, OSError) as error:
-        await manager.shutdown_kernel(now=True)
-        raise KernelStartError(f"the kernel did not start: {error}") from None
-    try:
-        yield client
-    finally:
-        client.kc.stop_channels()
-        await manager.shutdown_kernel(now=True)
+        last = " ".join(log.read_text(errors="replace")[-LOG_TAIL:].split()) if log.is_file() else ""
+        raise KernelStartError(f"the kernel did not start: {error}" + (f" ({last})" if last else "")) from None
 
 
-async def run_cell(client: NotebookClient, index: int, limits: Limits) -> CellResult:
-    """Run cell `index` of the client's notebook; whatever it does becomes a result, and the next cell can run."""
-    started = time.monotonic()
-    cell = client.nb.cells[index]
-
-    def result(status: str, error: str = "") -> CellResult:
-        return CellResult(status, error[:MAX_MESSAGE], round(time.monotonic() - started, 3))
-
-    try:
-        # nbclient interrupts the cell after `limits.cell`; one that swallows the interrupt is left by the outer limit.
-        await asyncio.wait_for(client.async_execute_cell(cell, index), limits.cell + 10)
-    except TimeoutError:
-        return result("stuck", f"still running after {limits.cell:.0f} s, and it ignored the interrupt")
-    except CellTimeoutError:
-        return result("timeout", f"still running after {limits.cell:.0f} s")
-    except DeadKernelError:
-        return result("died", "the kernel died while this cell ran")
-    except CellExecutionError as error:
-        return result("error", f"{error.ename}: {error.evalue}")
-    if result("").seconds >= limits.cell:
-        return result("timeout", f"still running after {limits.cell:.0f} s")
-    for output in cell.outputs:
-        if output.output_type == "error":
-            return result("error", f"{output.ename}: {output.evalue}")
-    return result("ok")
+def how_it_ended(client: BoundedClient) -> str:
+    """What the operating system says of a kernel that is gone."""
+    process = getattr(client.kernel.provisioner, "process", None)
+    code = process.poll() if process is not None else None
+    if code is None:
+        return "the kernel died"
+    if code < 0:
+        name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
+        hint = " (the usual end of a process that takes too much memory)" if name == "SIGKILL" else ""
+        return f"the kernel was killed by {name}{hint}"
+    return f"the kernel left with exit code {code}"
 
 
-async def run_hidden(client: NotebookClient, source: str, seconds: float) -> bool:
-    """Run a line of the grader's own, outside the notebook and its history; False when the kernel gave no answer."""
-    cells = client.nb.cells
-    cell = new_code_cell(source)
-    client.nb.cells = [*cells, cell]
-    try:
-        await asyncio.wait_for(client.async_execute_cell(cell, len(cells), store_history=False), seconds)
-    except (TimeoutError, CellTimeoutError, DeadKernelError):
-        return False
-    finally:
-        client.nb.cells = cells
-    return not any(output.output_type == "error" for output in cell.outputs)
-
-
-def runnable(cells: list[Any]) -> NotebookNode:
-    """A notebook of format 4 with these cells' sources alone.
-
-    The student's metadata stay behind: they may name a kernel of their machine, or tags that skip a cell.
-    """
-    copies = [new_code_cell(c.source) if c.cell_type == "code" else new_markdown_cell(c.source) for c in cells]
-    notebook: NotebookNode = new_notebook(cells=copies)
-    return notebook
+def _kill_marked(environment: dict[str, str]) -> None:
+    """Kill what is left of a kernel: processes that carry its environment, though they may have left its group."""
+    mark = f"COURSE_WORLD_TRACE={environment['COURSE_WORLD_TRACE']}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)

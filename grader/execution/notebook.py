@@ -4,110 +4,125 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbclient import NotebookClient
 
+from grader.execution.cells import CellResult, run_cell, run_hidden, runnable
 from grader.execution.challenge import Challenge, candidates, read_reply, write_request
-from grader.execution.kernel import CellResult, KernelStartError, Limits, run_cell, run_hidden, runnable, start_kernel
-from grader.execution.trace_events import NetEvent, ReadyEvent, read_events
+from grader.execution.kernel import KernelStartError, Limits, start_kernel
+from grader.execution.outputs import BoundedClient
+from grader.execution.trace_events import MAX_BYTES, NetEvent, ReadyEvent, read_events
+from grader.execution.untrusted import UntrustedFileError, read_untrusted
 from grader.execution.world import World, kernel_environment
 
 MAX_CHALLENGES = 48
-CHALLENGE_SECONDS = 60.0
-NOT_RUN = "the kernel was gone by then"
 
 
 @dataclass
-class Progress:
-    """What has happened to one notebook so far."""
+class Execution:
+    """One notebook while it runs: its client, its files, and what has happened so far."""
 
+    client: BoundedClient
+    scratch: Path
+    limits: Limits
+    seed: int
+    started: float = field(default_factory=time.monotonic)
     results: dict[int, CellResult] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
     challenges: list[Challenge] = field(default_factory=list)
     trace_end: int = 0
     problem: str | None = None
 
+    @property
+    def trace(self) -> Path:
+        """Where the kernel writes its events."""
+        return self.scratch / "trace.jsonl"
 
-async def run_notebook(path: Path, workdir: Path, out: Path, world: World, limits: Limits) -> None:
-    """Run the notebook at `path` in `workdir` and write its evidence to `out`.
+    @property
+    def seconds_left(self) -> float:
+        """Of the whole notebook's limit."""
+        return self.limits.notebook - (time.monotonic() - self.started)
 
-    `out` then holds executed.ipynb, cells.json, trace.jsonl and challenges.json. Raises KernelStartError.
+
+async def run_notebook(
+    notebook: dict[str, Any], workdir: Path, scratch: Path, out: Path, world: World, limits: Limits
+) -> None:
+    """Run a notebook of format 4 in `workdir` and write its evidence to `out`.
+
+    `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, cells.json, trace.jsonl
+    and challenges.json. Raises KernelStartError.
     """
     out.mkdir(parents=True, exist_ok=True)
-    scratch = workdir.parent / f"{workdir.name}-scratch" / out.name
-    scratch.mkdir(parents=True, exist_ok=True)
-    notebook = runnable(nbformat.read(path, as_version=4).cells)
-    trace = scratch / "trace.jsonl"
-    environment = kernel_environment(world, workdir, trace)
-    progress = Progress()
-    async with start_kernel(notebook, workdir, scratch, environment, limits) as client:
-        ready, _, progress.trace_end = read_events(trace)
+    scratch = scratch / out.name
+    home = scratch / "home"
+    home.mkdir(parents=True)
+    copy = runnable(notebook["cells"])
+    environment = kernel_environment(world, home, scratch / "trace.jsonl", limits.memory_bytes)
+    async with start_kernel(copy, workdir, scratch, environment, limits) as client:
+        execution = Execution(client, scratch, limits, _seed(notebook))
+        ready, _, execution.trace_end = read_events(execution.trace)
         if not any(isinstance(event, ReadyEvent) for event in ready):
             raise KernelStartError("the kernel started without the small course world")
-        await _run_cells(client, trace, scratch, progress, limits, seed=_seed(path))
-    _write(out, notebook, trace, progress)
+        for index, cell in enumerate(copy.cells):
+            if cell.cell_type == "code" and cell.source.strip():
+                execution.results[index] = await _run_next(execution, index)
+    _write(out, copy, execution)
 
 
-def _seed(path: Path) -> int:
+def _seed(notebook: dict[str, Any]) -> int:
     """A seed that the student cannot know before handing in, and that is the same when graded again."""
-    return int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:4], "big")
+    sources = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
+    return int.from_bytes(hashlib.sha256(json.dumps(sources).encode()).digest()[:4], "big")
 
 
-async def _run_cells(
-    client: NotebookClient, trace: Path, scratch: Path, progress: Progress, limits: Limits, seed: int
-) -> None:
-    started = time.monotonic()
-    for index, cell in enumerate(client.nb.cells):
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        if progress.problem is not None:
-            progress.results[index] = CellResult("not run", progress.problem)
-            continue
-        progress.executed.append(index)
-        result = await run_cell(client, index, limits)
-        progress.results[index] = result
-        if result.status in ("stuck", "died"):
-            progress.problem = f"cell {index}: {result.error}"
-        elif time.monotonic() - started > limits.notebook:
-            progress.problem = f"the notebook was stopped after {limits.notebook:.0f} s"
-        else:
-            await _challenge_new_nets(client, trace, scratch, progress, seed)
+async def _run_next(execution: Execution, index: int) -> CellResult:
+    if execution.problem is None and execution.seconds_left <= 0:
+        execution.problem = f"the notebook was stopped after {execution.limits.notebook:.0f} s"
+    if execution.problem is not None:
+        return CellResult("not run", execution.problem)
+    execution.executed.append(index)
+    result = await run_cell(execution.client, index, min(execution.limits.cell, execution.seconds_left))
+    if result.ends_the_kernel:
+        execution.problem = f"cell {index + 1}: {result.error}"
+    else:
+        await _challenge_new_nets(execution)
+    return result
 
 
-async def _challenge_new_nets(
-    client: NotebookClient, trace: Path, scratch: Path, progress: Progress, seed: int
-) -> None:
+async def _challenge_new_nets(execution: Execution) -> None:
     """Right after the cell that showed them, while the kernel lives: a later crash must not cost an earlier net."""
-    events, _, progress.trace_end = read_events(trace, start=progress.trace_end)
+    events, _, execution.trace_end = read_events(execution.trace, start=execution.trace_end)
     for net in (event for event in events if isinstance(event, NetEvent)):
         for names in candidates(net):
-            if len(progress.challenges) >= MAX_CHALLENGES:
+            if len(execution.challenges) == MAX_CHALLENGES or execution.problem is not None:
                 return
-            progress.challenges.append(
-                await _challenge(client, net.net, names, scratch, seed + len(progress.challenges))
-            )
+            execution.challenges.append(await _challenge(execution, net, names))
 
 
-async def _challenge(client: NotebookClient, net: int, names: list[str], scratch: Path, seed: int) -> Challenge:
-    request, reply = scratch / "request.safetensors", scratch / "reply.safetensors"
-    reply.unlink(missing_ok=True)
-    write_request(scratch, net, names, seed)
-    line = f"__import__('course_world.challenge').challenge.answer({str(request)!r}, {str(reply)!r})"
-    await run_hidden(client, line, CHALLENGE_SECONDS)
-    return read_reply(scratch, net, names, seed)
+async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> Challenge:
+    number = len(execution.challenges)
+    folder = execution.scratch / f"challenge-{number}"
+    folder.mkdir()
+    seed = execution.seed + number
+    write_request(folder, net.net, names, seed)
+    line = f"__import__('course_world.challenge').challenge.answer({str(folder)!r})"
+    if not await run_hidden(execution.client, line, execution.limits.challenge):
+        execution.problem = f"{net.cls} gave no answer on images of the grader's and blocked the kernel"
+    return read_reply(folder, net.net, names, seed)
 
 
-def _write(out: Path, notebook: Any, trace: Path, progress: Progress) -> None:
+def _write(out: Path, notebook: Any, execution: Execution) -> None:
     nbformat.write(notebook, out / "executed.ipynb")
-    if trace.is_file():
-        shutil.copyfile(trace, out / "trace.jsonl")
-    cells = [{"index": index, **asdict(result)} for index, result in sorted(progress.results.items())]
-    summary = {"cells": cells, "executed": progress.executed, "problem": progress.problem}
+    try:
+        trace = read_untrusted(execution.trace, MAX_BYTES, whole=False)
+    except UntrustedFileError:  # the kernel removed it or put something else there
+        trace = b""
+    (out / "trace.jsonl").write_bytes(trace)
+    cells = [{"index": index, **asdict(result)} for index, result in sorted(execution.results.items())]
+    summary = {"cells": cells, "executed": execution.executed, "problem": execution.problem}
     (out / "cells.json").write_text(json.dumps(summary, indent=1))
-    (out / "challenges.json").write_text(json.dumps([asdict(c) for c in progress.challenges], indent=1))
+    (out / "challenges.json").write_text(json.dumps([asdict(c) for c in execution.challenges], indent=1))

@@ -3,61 +3,106 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from grader.execution.kernel import KernelStartError, Limits
 from grader.execution.notebook import run_notebook
 from grader.execution.world import World
 from grader.submission.find import Found, Submission
+from grader.submission.read import read_notebook
 
 AT_ONCE = 2
-MAX_COPIED_BYTES = 20_000_000
+MAX_COPIED_BYTES = 64_000_000
+COPIED = (".py", ".csv", ".json", ".txt", ".yaml", ".yml", ".png", ".jpg", ".pth", ".pt", ".npy", ".npz")
 
 
 async def execute(submission: Submission, evidence: Path, work: Path, world: World, limits: Limits) -> None:
-    """Run every notebook that was found; each leaves a folder of its role's name below `evidence`."""
+    """Run every notebook that was found; each leaves a folder of its role's name below `evidence`.
+
+    No kernel outlives this call, also when it is cancelled, interrupted (Ctrl-C) or terminated (SIGTERM).
+    """
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def run_in_turn(roles: tuple[str, ...], workdir: Path) -> None:
-        _prepare(submission.root, workdir)
-        for role in roles:
-            found = submission.notebooks.get(role)
-            if found is not None and found.problem is None:
-                async with slots:
-                    await _run(found, workdir, evidence / role, world, limits)
+    async def run_in_turn(roles: tuple[str, ...], folder: Path) -> None:
+        found = [submission.notebooks[role] for role in roles if role in submission.notebooks]
+        found = [notebook for notebook in found if notebook.problem is None]
+        if found:
+            _prepare(submission, folder, world)
+        for notebook in found:
+            async with slots:
+                await _run(notebook, submission.root, folder, evidence / notebook.role, world, limits)
 
-    # Lab 3 takes longest, so it starts first.
-    await asyncio.gather(
-        run_in_turn(("lab3", "predict"), work / "lab3"),
-        run_in_turn(("lab1",), work / "lab1"),
-        run_in_turn(("lab2",), work / "lab2"),
-    )
+    with _ended_by_sigterm():
+        # Lab 3 and the predictions take longest, so they start first.
+        await asyncio.gather(
+            run_in_turn(("lab3", "predict"), work / "lab3"),
+            run_in_turn(("lab2",), work / "lab2"),
+            run_in_turn(("lab1",), work / "lab1"),
+        )
 
 
-async def _run(found: Found, workdir: Path, out: Path, world: World, limits: Limits) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found.path, out / "submitted.ipynb")
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the running notebooks first, then the program, as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    terminated = False
+
+    def end() -> None:
+        nonlocal terminated
+        terminated = True
+        if task is not None:
+            task.cancel()
+
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
+        loop.add_signal_handler(signal.SIGTERM, end)
     try:
-        await run_notebook(found.path, workdir, out, world, limits)
+        yield
+    except asyncio.CancelledError:
+        if terminated:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def _run(found: Found, root: Path, folder: Path, out: Path, world: World, limits: Limits) -> None:
+    """Run one notebook where it lies in the copy of the submission, so that its relative paths lead where they did."""
+    out.mkdir(parents=True, exist_ok=True)
+    notebook = read_notebook(found.path)
+    (out / "submitted.ipynb").write_text(json.dumps(notebook, indent=1))
+    workdir = folder / found.path.parent.relative_to(root)
+    try:
+        await run_notebook(notebook, workdir, folder.parent / f"{folder.name}-scratch", out, world, limits)
     except KernelStartError as error:
         (out / "grader-fault.json").write_text(json.dumps({"reason": str(error)}))
 
 
-def _prepare(root: Path, workdir: Path) -> None:
-    """A working folder with the student's own modules and small files, and the folders that notebooks save into."""
-    workdir.mkdir(parents=True)
-    for name in ("saved_model", "data"):
-        (workdir / name).mkdir()
+def _prepare(submission: Submission, folder: Path, world: World) -> None:
+    """A copy of the student's modules and small files, with the folders and data that the notebooks look for."""
     room = MAX_COPIED_BYTES
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if path.is_symlink() or not path.is_file() or relative.parts[0] in ("tools", "data", ".git"):
-            continue
-        if path.suffix not in (".py", ".csv", ".json", ".txt", ".yaml", ".png") or path.stat().st_size > room:
-            continue
-        room -= path.stat().st_size
-        target = workdir / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    for path in submission.files:
+        size = path.stat().st_size
+        if path.suffix.lower() in COPIED and size <= room:
+            room -= size
+            target = folder / path.relative_to(submission.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    for found in submission.notebooks.values():
+        workdir = folder / found.path.parent.relative_to(submission.root)
+        (workdir / "saved_model").mkdir(parents=True, exist_ok=True)
+        _link_data(workdir / "data", world)
+
+
+def _link_data(folder: Path, world: World) -> None:
+    """The small world's files under the names and in the folder where notebooks read them without `tools`."""
+    folder.mkdir(exist_ok=True)
+    for path in world.data.iterdir():
+        target = folder / path.name
+        target.unlink(missing_ok=True)
+        target.symlink_to(path.resolve())

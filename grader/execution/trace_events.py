@@ -9,13 +9,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from grader.execution.untrusted import UntrustedFileError, read_untrusted
 
 MAX_BYTES = 40_000_000
 MAX_EVENTS = 60_000
 
 Name = Annotated[str, Field(max_length=2_000)]
-Shape = Annotated[tuple[int, ...], Field(max_length=8)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Shape = Annotated[tuple[Count, ...], Field(max_length=8)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Split = Literal["train", "val", "test"] | None
 
@@ -24,7 +27,7 @@ class Event(BaseModel):
     """What every event carries: the number of the code cell, counted from 0, in which it happened."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    cell: int
+    cell: Annotated[int, Field(ge=-1, le=1_000_000)]
 
 
 class ReadyEvent(Event):
@@ -34,7 +37,11 @@ class ReadyEvent(Event):
 
 
 class LayerRecord(BaseModel):
-    """One executed layer: its type, the shape of its weight and of its output, its geometry."""
+    """One executed operation: its type, the shape of its weight and of its output, its geometry.
+
+    Activations, pooling, additions and the like are there too, in order of execution; `reads` are the positions of the
+    operations whose outputs went into it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     type: Name
@@ -44,6 +51,7 @@ class LayerRecord(BaseModel):
     kernel_size: int | Shape | None = None
     stride: int | Shape | None = None
     padding: int | Shape | Name | None = None
+    reads: Annotated[tuple[Count, ...], Field(max_length=64)] = ()
 
     @property
     def kind(self) -> str:
@@ -53,15 +61,15 @@ class LayerRecord(BaseModel):
 
 
 class NetEvent(Event):
-    """A net at its first call: executed layers in order, parameters used and unused."""
+    """A net at its first call: executed operations in order, parameters that any of them took and the rest."""
 
     event: Literal["net"]
-    net: int
+    net: Count
     cls: Name
     origin: Name
     layers: Annotated[tuple[LayerRecord, ...], Field(max_length=400)]
-    used: int
-    unused: int
+    used: Count
+    unused: Count
     input: Shape | None = None
     output: Shape | None = None
     copied: bool
@@ -71,7 +79,7 @@ class BrokenNetEvent(Event):
     """A net that raised when it was called on images."""
 
     event: Literal["broken_net"]
-    net: int
+    net: Count
     cls: Name
     origin: Name
     problem: Name
@@ -86,14 +94,14 @@ class Normalisation(BaseModel):
 
 
 class Transform(BaseModel):
-    """What a transform did to one known image in 32 calls; see course_world.augmentation."""
+    """What happened to one known image in 32 readings, or to the images of a batch; see course_world.augmentation."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     error: Name | None = None
     tensor: bool = False
     shape: Shape | None = None
-    shifts: int = 0
-    max_shift: int = 0
+    shifts: Count = 0
+    max_shift: Count = 0
     flips: bool = False
     always_flipped: bool = False
     other: bool = False
@@ -116,18 +124,18 @@ class DatasetEvent(Event):
     event: Literal["dataset"]
     split: Split
     transform: Name
-    size: int
+    size: Count
 
 
 class LoaderEvent(Event):
     """A loader at its first pass."""
 
     event: Literal["loader"]
-    loader: int
+    loader: Count
     split: Split
-    batch_size: int | None
+    batch_size: Count | None
     shuffled: bool
-    size: int | None
+    size: Count | None
     transform: Transform | None
 
 
@@ -135,37 +143,41 @@ class PassEvent(Event):
     """One pass over a loader and what the nets fed by it did: train mode and gradients as in its last batch."""
 
     event: Literal["pass"]
-    loader: int
+    loader: Count
     split: Split
-    batches: int
-    nets: Annotated[tuple[int, ...], Field(max_length=64)]
+    batches: Count
+    nets: Annotated[tuple[Count, ...], Field(max_length=64)]
     training: bool | None
     grad: bool | None
-    steps: int
+    steps: Count
 
 
 class InputEvent(Event):
-    """The first images of each split that a net was called on; `split` is None for images of no loader."""
+    """The first images of each loader that a net was called on; `split` is None for images of no loader.
+
+    `seen` is what happened to the images between the course's data set and the net, wherever it happened.
+    """
 
     event: Literal["input"]
-    net: int
+    net: Count
     split: Split
-    loader: int | None
+    loader: Count | None
     shape: Shape
     dtype: Name
     mean: tuple[Number, ...] | None
     std: tuple[Number, ...] | None
     low: Number | None
     high: Number | None
-    steps: int
+    steps: Count
     device: Name
+    seen: Transform | None = None
 
 
 class MovedEvent(Event):
     """A net was sent to a device by `.to` or `.cuda`."""
 
     event: Literal["moved"]
-    net: int
+    net: Count
     cls: Name
     device: Name
 
@@ -174,25 +186,29 @@ class InitialLossEvent(Event):
     """A loss of a net that had not been stepped, from which no gradient was taken."""
 
     event: Literal["initial_loss"]
-    net: int
+    net: Count
     split: Split
     kind: Name
     value: Number | None
 
 
 class PenaltyFit(BaseModel):
-    """Coefficient of sign(w) or of w in the penalty's gradient, and the share of the gradient left unexplained."""
+    """Coefficient of sign(w) or of w in the penalty's gradient, and the share of the gradient left unexplained.
+
+    `covers` is the share of the weights in tensors whose own coefficient is positive.
+    """
 
     model_config = ConfigDict(frozen=True)
     coefficient: Number
     unexplained: Number
+    covers: Number = 1.0
 
 
 class PenaltyEvent(Event):
-    """Gradient of the loss minus that of its cross-entropy term, over all weights with two or more dimensions."""
+    """Gradient of what is minimised minus that of its loss term, over all weights with two or more dimensions."""
 
     event: Literal["penalty"]
-    net: int
+    net: Count | None
     value: Number
     gradient_norm: Number
     l1: PenaltyFit
@@ -200,35 +216,58 @@ class PenaltyEvent(Event):
 
 
 class StepEvent(Event):
-    """One `optimizer.step()`."""
+    """One `optimizer.step()`.
+
+    `net` holds the stepped parameters, `fed` was called last. Settings are those of the group with most weights.
+    `fresh_gradients`: none were left when the first of the `backwards` backward passes before this step began.
+    """
 
     event: Literal["step"]
-    net: int | None
-    fed: int | None
-    optimizer: int
+    net: Count | None
+    fed: Count | None
+    optimizer: Count
     kind: Name
     lr: Number
     momentum: Number
     weight_decay: Number
     covers: Number
-    earlier_steps: int | None
-    images: int
+    earlier_steps: Count | None
+    images: Count
     training: bool
     split: Split
-    loader: int | None
+    loader: Count | None
     loss: Number | None
     cross_entropy: Number | None
     loss_kind: Name | None
     loss_fed: Name | None
     fresh_gradients: bool | None
+    groups: Count = 1
+    backwards: Count = 1
+    has_gradients: bool = True
 
 
 class SaveEvent(Event):
     """`torch.save` of an object that holds a net's weights."""
 
     event: Literal["save"]
-    net: int
-    steps: int
+    net: Count
+    steps: Count
+
+
+class LoadEvent(Event):
+    """`load_state_dict` of a net; `steps` that the weights had taken here, None for weights from elsewhere."""
+
+    event: Literal["load"]
+    net: Count
+    steps: Count | None
+
+
+class FaultEvent(Event):
+    """A hook of the grader's failed; the student's cell went on."""
+
+    event: Literal["fault"]
+    where: Name
+    problem: Name
 
 
 AnyEvent = Annotated[
@@ -243,25 +282,33 @@ AnyEvent = Annotated[
     | InitialLossEvent
     | PenaltyEvent
     | StepEvent
-    | SaveEvent,
+    | SaveEvent
+    | LoadEvent
+    | FaultEvent,
     Field(discriminator="event"),
 ]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyEvent)
 
 
 def read_events(path: Path, *, start: int = 0) -> tuple[list[Any], int, int]:
-    """Events from byte `start` on, the number of lines that were no event, and the byte after the last whole line."""
-    if not path.is_file():
+    """Events from byte `start` on, the number of lines that were no event, and the byte after the last whole line.
+
+    At most MAX_BYTES are read and MAX_EVENTS lines looked at; a trace that is no regular file has no events.
+    """
+    try:
+        data = read_untrusted(path, MAX_BYTES, start=start, whole=False)
+    except UntrustedFileError:
         return [], 0, start
-    with path.open("rb") as file:
-        file.seek(start)
-        data = file.read(MAX_BYTES)
     end = data.rfind(b"\n") + 1
-    events: list[Any] = []
-    malformed = 0
-    for line in data[:end].splitlines()[:MAX_EVENTS]:
-        try:
-            events.append(_ADAPTER.validate_python(json.loads(line)))
-        except (ValueError, RecursionError, ValidationError):
-            malformed += 1
-    return events, malformed, start + end
+    if not end and len(data) == MAX_BYTES:  # one endless line
+        return [], 1, start + len(data)
+    lines = data[:end].split(b"\n", MAX_EVENTS)[:MAX_EVENTS]
+    events = [event for line in lines if line and (event := _event(line)) is not None]
+    return events, sum(map(bool, lines)) - len(events), start + end
+
+
+def _event(line: bytes) -> Any:
+    try:
+        return _ADAPTER.validate_python(json.loads(line))
+    except (ValueError, RecursionError):
+        return None

@@ -68,20 +68,26 @@ def _stratified(labels: NDArray[np.uint8], size: int) -> NDArray[np.intp]:
     return np.random.default_rng(0).permutation(chosen)
 
 
-def kernel_environment(world: World, home: Path, trace: Path) -> dict[str, str]:
-    """The environment variables of a student's kernel: only what Python and the world need, nothing of the grader's."""
-    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "VIRTUAL_ENV")
+def kernel_environment(world: World, home: Path, trace: Path, memory_bytes: int) -> dict[str, str]:
+    """The environment variables of a student's kernel: only what Python and the world need, nothing of the grader's.
+
+    `home` must hold nothing of the student's: Python and IPython run files that they find in a home folder.
+    """
+    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "VIRTUAL_ENV")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         **({} if world.cuda else {"CUDA_VISIBLE_DEVICES": ""}),
         "HOME": str(home),
         "IPYTHONDIR": str(home / ".ipython"),
         "JUPYTER_RUNTIME_DIR": str(home / ".runtime"),
+        "JUPYTER_CONFIG_DIR": str(home / ".jupyter"),
         "MPLCONFIGDIR": str(home / ".matplotlib"),
         "PYTHONPATH": str(INSIDE),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_NO_INDEX": "1",
         "OMP_NUM_THREADS": "1",
         "COURSE_WORLD_DATA": str(world.data),
         "COURSE_WORLD_TRACE": str(trace),
+        "COURSE_WORLD_MEMORY": str(memory_bytes),
     }

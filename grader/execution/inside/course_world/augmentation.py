@@ -1,67 +1,74 @@
-"""What a transform really does to an image, found by feeding it one known image many times.
+"""What really happens to an image on its way to the net, found by looking at pixels.
 
-Names prove nothing (a transform may be imported, built and never passed on), pixels do.
+Names prove nothing (a transform may be imported, built and never passed on). A data set is asked many times for one
+known image; a batch that a net was fed is held against the raw images it was made of.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from course_world.images import course_images, source
 from course_world.recorder import recorder
 
 TRIES = 32
 PADDING = 4
+SIMILAR = 0.9
+LOOKED_AT = 16  # images of a batch
+Array = NDArray[np.float32]
 
 
-def _probe_image() -> NDArray[np.uint8]:
+@cache
+def _known_image() -> NDArray[np.uint8]:
     """A (32, 32, 3) uint8 image of noise: no shift or mirror image of it resembles another."""
     return np.random.default_rng(661).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
-def _candidates(image: NDArray[np.uint8]) -> tuple[list[tuple[int, int, bool]], NDArray[np.float32]]:
-    """All crops after padding by 4, mirrored or not: offsets with flip, and unit vectors (162, 3072) of interiors.
+def _moves() -> list[tuple[int, int, bool]]:
+    """All crops after padding by 4, mirrored or not: (rows down, columns right, mirrored)."""
+    offsets = range(-PADDING, PADDING + 1)
+    return [(dy, dx, flip) for dy in offsets for dx in offsets for flip in (False, True)]
+
+
+def _moved(image: NDArray[np.uint8]) -> Array:
+    """Interiors of all crops of an image (32, 32, 3), as unit vectors (162, 24 * 24 * 3).
 
     Only the central 24x24 pixels are compared: they are the image's own whatever the padding was filled with.
     """
     padded = np.pad(image, ((PADDING,) * 2, (PADDING,) * 2, (0, 0))).astype(np.float32)
-    keys, rows = [], []
-    for dy in range(2 * PADDING + 1):
-        for dx in range(2 * PADDING + 1):
-            crop = padded[dy : dy + 32, dx : dx + 32]
-            for flip in (False, True):
-                keys.append((dy - PADDING, dx - PADDING, flip))
-                rows.append(_unit(crop[:, ::-1] if flip else crop))
-    return keys, np.stack(rows)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (32, 32), axis=(0, 1))  # (9, 9, 3, 32, 32)
+    crops = windows.reshape(81, 3, 32, 32).transpose(0, 2, 3, 1)  # (81, 32, 32, 3)
+    return _unit(np.stack([crops, crops[:, :, ::-1]], axis=1).reshape(162, 32, 32, 3))
 
 
-def _unit(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Central pixels, each channel with zero mean, scaled to length one: what is left of an image after Normalize."""
-    centre = image[PADDING:-PADDING, PADDING:-PADDING]
-    centre = centre - centre.mean(axis=(0, 1), keepdims=True)
-    centre = centre / np.maximum(centre.std(axis=(0, 1), keepdims=True), 1e-6)
-    flat: NDArray[np.float32] = centre.reshape(-1)
-    return flat / np.linalg.norm(flat)
+def _unit(images: Array) -> Array:
+    """Central pixels of (N, 32, 32, 3), each channel with zero mean and deviation one: what Normalize cannot change."""
+    centre = images[:, PADDING:-PADDING, PADDING:-PADDING].astype(np.float32)
+    centre = centre - centre.mean(axis=(1, 2), keepdims=True)
+    centre = centre / np.maximum(centre.std(axis=(1, 2), keepdims=True), 1e-6)
+    flat = centre.reshape(len(images), -1)
+    unit: Array = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return unit
 
 
-def _as_array(output: Any) -> NDArray[np.float32] | None:
-    """Whatever the transform returned, as (32, 32, 3) float; None where that is impossible."""
+def _as_array(output: Any) -> Array | None:
+    """Whatever a transform returned, as (32, 32, 3) float; None where that is impossible."""
     if isinstance(output, torch.Tensor):
         output = output.detach().cpu().float().numpy()
         if output.ndim == 3 and output.shape[0] == 3:
             output = output.transpose(1, 2, 0)
     array = np.asarray(output, dtype=np.float32)
-    return array if array.shape == (32, 32, 3) else None
+    return array if array.shape == (32, 32, 3) and np.isfinite(array).all() else None
 
 
-def _affine(image: NDArray[np.uint8], output: NDArray[np.float32]) -> dict[str, list[float]] | None:
-    """Per-channel scale and shift with output = (pixel / 255 - mean) / std, where the output is unmoved."""
+def _normalisation(image: NDArray[np.uint8], output: Array) -> dict[str, list[float]] | None:
+    """Per channel mean and std with output = (pixel / 255 - mean) / std, where the output is the unmoved image."""
     mean, std = [], []
     for channel in range(3):
         x = image[..., channel].astype(np.float64).reshape(-1) / 255
@@ -73,50 +80,59 @@ def _affine(image: NDArray[np.uint8], output: NDArray[np.float32]) -> dict[str, 
     return {"mean": mean, "std": std}
 
 
-def describe_transform(transform: Callable[..., Any] | None) -> dict[str, Any]:
-    """Shifts and mirrorings that occurred in `TRIES` calls, the normalisation, the type; or the error raised."""
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def describe_dataset(dataset: Any) -> dict[str, Any] | None:
+    """What happens to a known image in `TRIES` readings of the first item; the error raised; None for other data."""
+    if course_images(dataset) is None:
+        return None
     try:
-        with recorder.paused():
-            return _describe(transform)
+        with recorder.aside(), source.showing(_known_image()):
+            items = [dataset[0] for _ in range(TRIES)]
     except Exception as error:  # noqa: BLE001  (the student's transform may raise anything; that is the finding)
         return {"error": f"{type(error).__name__}: {error}"[:300]}
-    finally:
-        random.setstate(state[0])
-        np.random.set_state(state[1])
-        torch.set_rng_state(state[2])
-
-
-def _describe(transform: Callable[..., Any] | None) -> dict[str, Any]:
-    if transform is None:
-        return {"tensor": False, "shape": None, "shifts": 1, "max_shift": 0, "flips": False, "other": False}
-    image = _probe_image()
-    keys, table = _candidates(image)
-    random.seed(0)
-    torch.manual_seed(0)
-    np.random.seed(0)
-    seen, unmoved, other, first = set(), None, 0, None
-    for _ in range(TRIES):
-        first = transform(Image.fromarray(image))
-        array = _as_array(first)
-        if array is None:
-            other += 1
-            continue
-        similarity = table @ _unit(array)
-        best = int(similarity.argmax())
-        if similarity[best] < 0.9:
-            other += 1
-            continue
-        seen.add(keys[best])
-        if keys[best] == (0, 0, False):
-            unmoved = array
-    return {
+    outputs = [item[0] if isinstance(item, (list, tuple)) else item for item in items]
+    arrays = [_as_array(output) for output in outputs]
+    first = outputs[0]
+    described = _describe([_known_image()] * TRIES, arrays)
+    varies = len({None if array is None else array.tobytes() for array in arrays}) > 1
+    return described | {
         "tensor": isinstance(first, torch.Tensor),
         "shape": list(first.shape) if isinstance(first, torch.Tensor) else None,
+        "other": described["other"] and varies,  # a copy in memory never shows the known image, and never varies
+    }
+
+
+def describe_batch(batch: torch.Tensor) -> dict[str, Any] | None:
+    """What happened to the images (B, 3, 32, 32) of a batch since they were handed out; None if that cannot be told."""
+    raw = source.fetched
+    if batch.dim() != 4 or tuple(batch.shape[1:]) != (3, 32, 32) or len(raw) != len(batch) or len(batch) < LOOKED_AT:
+        return None
+    arrays = [_as_array(image) for image in batch[:LOOKED_AT]]
+    return _describe(raw[:LOOKED_AT], arrays) | {"tensor": True, "shape": [3, 32, 32]}
+
+
+def _describe(raw: Sequence[NDArray[np.uint8]], outputs: Sequence[Array | None]) -> dict[str, Any]:
+    """Shifts and mirrorings that occurred, whether anything else did, and the normalisation of an unmoved image."""
+    moves, seen = _moves(), set()
+    other, unmoved, table, of = False, None, None, None
+    for image, output in zip(raw, outputs, strict=True):
+        if of is not image:
+            table, of = _moved(image), image
+        if output is None or table is None:
+            other = True
+            continue
+        similarity = table @ _unit(output[None])[0]
+        best = int(similarity.argmax())
+        if similarity[best] < SIMILAR:
+            other = True
+            continue
+        seen.add(moves[best])
+        if moves[best] == (0, 0, False):
+            unmoved = image, output
+    return {
         "shifts": len({(dy, dx) for dy, dx, _ in seen}),
         "max_shift": max((max(abs(dy), abs(dx)) for dy, dx, _ in seen), default=0),
         "flips": any(flip for _, _, flip in seen),
         "always_flipped": bool(seen) and all(flip for _, _, flip in seen),
-        "other": other > 0,
-        "normalisation": None if unmoved is None else _affine(image, unmoved),
+        "other": other,
+        "normalisation": None if unmoved is None else _normalisation(*unmoved),
     }

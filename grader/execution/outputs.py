@@ -1,0 +1,84 @@
+"""A client of nbclient's that keeps a bounded part of what cells print and show, whatever the kernel sends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionComplete
+from nbformat import NotebookNode
+
+CELL_TEXT = 100_000  # characters of text kept of one cell
+NOTEBOOK_TEXT = 2_000_000
+IMAGE = 3_000_000  # characters of base64: a picture of 2.2 MB
+NOTEBOOK_IMAGES = 30_000_000
+DROPPED = f"\n[the grader keeps the first {CELL_TEXT:,} characters of a cell's output; the rest was dropped]\n"
+OUTPUTS = ("stream", "display_data", "execute_result", "update_display_data", "error")
+
+
+class BoundedClient(NotebookClient):
+    """Keeps CELL_TEXT characters a cell, NOTEBOOK_TEXT in all, and pictures up to their own limits; ignores widgets.
+
+    A message that is not formed as the protocol says is ignored too.
+    """
+
+    def __init__(self, notebook: NotebookNode, kernel: AsyncKernelManager, **kwargs: Any) -> None:
+        super().__init__(notebook, km=kernel, timeout=None, allow_errors=True, **kwargs)
+        self.kernel = kernel
+        self._text: Counter[int] = Counter()  # characters kept, by cell
+        self._all_text = self._all_images = 0
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        try:
+            if msg["msg_type"] in OUTPUTS and not self._shorten(msg["content"], cell_index):
+                return None
+            return super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception as error:  # noqa: BLE001  (the kernel is the student's: a malformed message is no message)
+            self.log.debug("malformed message: %s", error)
+            return None
+
+    def handle_comm_msg(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
+        """Widgets have no frontend here; what they send is not kept."""
+
+    def clear_output(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
+        super().clear_output(outs, msg, cell_index)
+        self._text[cell_index] = 0
+
+    def _shorten(self, content: dict[str, Any], cell_index: int) -> bool:
+        """Cut the message's content to what may be kept; False when nothing of it may."""
+        if "name" in content and "text" in content:
+            content["text"] = self._kept(str(content["text"]), cell_index)
+            return bool(content["text"])
+        if "ename" in content:
+            for name in ("ename", "evalue"):
+                content[name] = str(content[name])[:2_000]
+            content["traceback"] = [self._kept("\n".join(map(str, content["traceback"])), cell_index)]
+            return True
+        content["data"] = {
+            kind: kept
+            for kind, value in content["data"].items()
+            if isinstance(value, str) and (kept := self._kept_data(kind, value, cell_index))
+        }
+        return bool(content["data"])
+
+    def _kept(self, text: str, cell_index: int) -> str:
+        """The beginning of `text` that still has room, with a note where it was cut."""
+        room = min(CELL_TEXT - self._text[cell_index], NOTEBOOK_TEXT - self._all_text)
+        if room <= 0:
+            return ""
+        self._text[cell_index] += len(text)
+        self._all_text += min(room, len(text))
+        return text if len(text) <= room else text[:room] + DROPPED
+
+    def _kept_data(self, kind: str, value: str, cell_index: int) -> str:
+        if not kind.startswith("image/"):
+            # Half a table in HTML is none; plain text can be cut.
+            return self._kept(value, cell_index) if kind == "text/plain" or len(value) <= CELL_TEXT // 2 else ""
+        if len(value) > IMAGE or self._all_images + len(value) > NOTEBOOK_IMAGES:
+            return ""
+        self._all_images += len(value)
+        return value
