@@ -7,7 +7,8 @@ hindered where it
 - was stopped, or not run any more, because a limit of time was reached or the kernel was gone;
 - stumbled over what only the grader's machine lacks: a GPU, the network, a drive, a folder, a package;
 - raised here, although its saved outputs show that it ran to its end at the student's;
-- uses a name that a hindered cell would have given a value.
+- uses a name that a hindered cell would have given a value;
+- ran, but a hook of the grader's failed in it, so that not all of it was seen.
 
 A cell whose saved outputs hold an error failed at the student's as well, and is never hindered. A hindered cell whose
 code has nothing to do with what is missed changes nothing: an import that fails at the end of a notebook saves no point
@@ -17,8 +18,10 @@ and costs none.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from grader.evidence.evidence import CellRun, Lab
+from grader.execution.trace_events import FaultEvent
 
 # What a notebook can stumble over here and not at the student's.
 WORLD_FAULTS = re.compile(
@@ -33,9 +36,13 @@ _UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
 
 def hindered_cells(lab: Lab) -> tuple[CellRun, ...]:
     """The cells that the grader's world kept from their end, in order."""
+    unseen = {lab.where(event): event.problem for event in lab.of_type(FaultEvent)}
     hindered: list[CellRun] = []
     for cell in lab.cells:
-        if cell.status != "ok" and (_is_hindered(cell) or _needs_one_of(lab, cell, hindered)):
+        problem = unseen.get(f"cell {cell.index + 1}")
+        if problem is not None:
+            hindered.append(replace(cell, status="error", error=f"an error in the grader's trace ({problem})"))
+        elif cell.status != "ok" and (_is_hindered(cell) or _needs_one_of(lab, cell, hindered)):
             hindered.append(cell)
     return tuple(hindered)
 

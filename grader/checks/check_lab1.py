@@ -277,8 +277,7 @@ def check_learns(lab1: Lab) -> None:
 @check("lab1.g", "initial_loss", evidence="trace")
 def check_initial_loss(evidence: Evidence, lab1: Lab) -> None:
     """The loss before any training step is measured: about ln 10 = 2.303 for ten classes."""
-    first_step = next((at for at, event in enumerate(lab1.events) if isinstance(event, StepEvent)), len(lab1.events))
-    measured = [event for event in lab1.events[:first_step] if isinstance(event, InitialLossEvent)]
+    measured: tuple[InitialLossEvent, ...] = lab1.of_type(InitialLossEvent)
     values = {event.value: lab1.where(event) for event in measured if event.value is not None}
     if any(abs(value - LN_10) < 0.2 for value in values) or _shows_initial_loss(evidence, lab1):
         return

@@ -37,8 +37,7 @@ def judge_accuracy(evidence: Evidence, lab: Lab, bar: float) -> None:
 
 
 def _accuracy_in_prose(evidence: Evidence, lab: Lab) -> None:
-    passages = {**evidence.answers.passages, **lab.written}
-    for item, passage in passages.items():
+    for item, passage in (*lab.written.items(), *evidence.answers.passages.items()):
         if item.startswith(lab.role) and "accura" in passage.text.lower() and ACCURACY.search(passage.text):
             where = f"{passage.source} names an accuracy, which a person must judge"
             could_not_check(f"the saved outputs of {lab.file} {CLEARED}; {where}", text=passage.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 from grader.checks.blame import hindrance, own_failure
@@ -10,7 +11,21 @@ from grader.evidence.evidence import Evidence, Lab
 from grader.execution.trace_events import NetEvent
 
 EXCERPT = 1_500
-PROSE = 80  # characters of Markdown that may be an answer without a heading
+PROSE = 40  # characters of a paragraph that may be an answer
+# What each question that prose answers is called, and what a paragraph that answers it speaks of.
+QUESTIONS = {
+    "lab1.b": ("(b)", r"normali|preprocess|transform"),
+    "lab1.d": ("(d)", r"nvidia-smi|\bgpu|cuda|device"),
+    "lab1.g": ("(g)", r"initial loss|overfit|accurac"),
+    "lab1.h": ("(h)", r"(?<!weight.)decay"),
+    "lab2.a": ("(a)", r"augment"),
+    "lab2.b.bn": ("(b) Batch normalization", r"batch ?norm|\bbn\b"),
+    "lab2.b.lr": ("(b) Learning rate", r"learning rate|\blr\b"),
+    "lab2.b.swish": ("(b) Swish", r"swish"),
+    "lab2.c.lr": ("(c) Learning rate", r"learning rate|\blr\b"),
+    "lab2.c.l2": ("(c) L2", r"\bl2\b|weight decay|regulari"),
+    "lab2.c.l1": ("(c) L1", r"\bl1\b|sparse|distribution"),
+}
 
 
 def runnable(evidence: Evidence, role: str) -> Lab:
@@ -49,9 +64,15 @@ def largest_net(lab: Lab) -> NetEvent:
 
 def differs(lab: Lab, net: NetEvent, reason: str, *, credit: float) -> NoReturn:
     """The net has the right layers and other outputs; where it gave no outputs, a person must compare."""
-    if not lab.compared(net.net):
-        problem = next((c.problem for c in lab.challenges if c.net == net.net and c.problem), "it could not be copied")
-        could_not_check(f"{net.cls} ({lab.where(net)}) has the right layers, but could not be compared: {problem}")
+    answered = [challenge for challenge in lab.challenges if challenge.net == net.net]
+    name = f"{net.cls} ({lab.where(net)})"
+    if any(challenge.equal_but_softmax for challenge in answered):
+        fail(f"{name} is right but for a softmax at its end: the network returns logits", credit=0.75)
+    if any(challenge.equal_in_eval for challenge in answered):
+        fail(f"{name} is right in eval mode alone: in train mode something else acts, such as dropout", credit=0.75)
+    if not any(challenge.differences for challenge in answered):
+        problem = next((c.problem for c in answered if c.problem), "it was not asked")
+        could_not_check(f"{name} has the right layers, but its outputs could not be compared: {problem}")
     fail(reason, credit=credit)
 
 
@@ -72,23 +93,24 @@ def for_a_person(evidence: Evidence, item: str) -> NoReturn:
         could_not_check("for a person to judge", text=passage.text[:EXCERPT], where=passage.source)
     if answer is not None and answer.explanation.strip():
         could_not_check("for a person to judge", text=answer.explanation[:EXCERPT], where=answer.source)
-    _without_heading(evidence, lab)
+    _without_heading(evidence, lab, item)
     looked = ", ".join([lab.file or f"{lab.title} (no notebook)", *evidence.answers.read])
-    letter = item.split(".")[1]
-    fail(
-        f"no written answer to {lab.title} ({letter}) was found in {looked}; write it under a heading like '({letter})'"
-    )
+    question = QUESTIONS[item][0]
+    fail(f"no written answer to {lab.title} {question} was found in {looked}; write it under a heading '{question}'")
 
 
-def _without_heading(evidence: Evidence, lab: Lab) -> None:
-    """Text that may hold an answer although no heading of the lab's questions was found: a person must look."""
+def _without_heading(evidence: Evidence, lab: Lab, item: str) -> None:
+    """Text that may hold an answer although it does not stand under the question's heading: a person must look."""
+    question, speaks_of = QUESTIONS[item]
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n|\n(?=#)", lab.added)]
+    found = "\n".join(passage.text for passage in lab.written.values())  # answers to other questions
+    free = [part for part in paragraphs if len(part) >= PROSE and part[0] != "#" and part not in found]
+    answers = [part for part in free if re.search(speaks_of, part, re.IGNORECASE)]
+    if answers:
+        reason = f"no heading '{question}' was found in {lab.file}, but text that may be the answer: a person must look"
+        could_not_check(reason, text="\n\n".join(answers)[:EXCERPT])
     if evidence.answers.problems:
         could_not_check(f"no answer was found, but a report could not be read: {evidence.answers.problems[0]}")
-    if not lab.written and len(lab.added) >= PROSE:
-        could_not_check(
-            f"{lab.file} has text but no heading like '(a)': a person must find the answer in it",
-            text=lab.added[:EXCERPT],
-        )
     reports = [name for name in evidence.answers.read if name.lower().endswith(".pdf")]
-    if reports and not any(item.startswith(lab.role) for item in evidence.answers.passages):
+    if reports and not any(name.startswith(lab.role) for name in evidence.answers.passages):
         could_not_check(f"{reports[0]} has no heading of {lab.title}: a person must find the answer in it")

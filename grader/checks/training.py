@@ -14,9 +14,7 @@ from grader.evidence.runs import Run
 
 TRAINS = r"\.step\("
 LN_10 = math.log(10)
-# The loss of a fresh net of the labs on its first batch was between 2.21 and 2.58 in the reference's notebooks.
-FRESH_ABOVE = LN_10 - 0.4
-RESETS = r"reset_parameters|load_state_dict|\.apply\(|init\.\w+_\("
+RESETS = r"reset_parameters|\.apply\(|init\.\w+_\("
 SHOWS_SOMETHING = 16  # steps
 
 
@@ -66,7 +64,7 @@ def loop_bugs(run: Run) -> list[str]:
     bugs = []
     if run.in_train_mode < 0.9:
         bugs.append(f"only {run.in_train_mode:.0%} of the steps were taken in train mode: call train() every epoch")
-    if run.zeroed < 0.9 and not run.accumulates:
+    if run.zeroed < 0.9:
         bugs.append("gradients add up from step to step: call zero_grad() before each backward pass")
     return [f"{run.where}: {bug}" for bug in bugs]
 
@@ -90,10 +88,8 @@ def saved_untrained(lab: Lab) -> list[str]:
 
 def is_fresh(lab: Lab, run: Run) -> bool:
     """Whether the run began with new weights: a new net, or one whose weights were drawn again in place."""
-    first = run.first_loss if run.first_loss is not None else LN_10
-    if run.earlier_steps == 0:
-        return first > FRESH_ABOVE
-    return abs(first - LN_10) < 0.15 and re.search(RESETS, lab.source) is not None
+    redrawn = run.first_loss is not None and abs(run.first_loss - LN_10) < 0.3 and re.search(RESETS, lab.source)
+    return run.earlier_steps == 0 or bool(redrawn)
 
 
 def shortcomings(lab: Lab, run: Run, *, bn: bool = True) -> dict[str, float]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
 from pydantic import TypeAdapter
-from torch import nn
 
 from grader.evidence.answers import Answer
 from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
@@ -20,7 +19,7 @@ from grader.evidence.passages import Passage
 from grader.evidence.prose import added_text, read_prose
 from grader.evidence.record import Record, read_record
 from grader.evidence.runs import Run, build_runs, validation_loaders
-from grader.execution.challenge import TOLERANCE, Challenge
+from grader.execution.challenge import Challenge
 from grader.execution.trace_events import (
     BrokenNetEvent,
     DatasetEvent,
@@ -100,10 +99,6 @@ class Lab:
         """Events of one type in order."""
         return tuple(event for event in self.events if isinstance(event, kind))
 
-    def compared(self, net: int) -> bool:
-        """Whether a challenge was answered, so that outputs that differ are known to differ."""
-        return any(c.net == net and c.differences for c in self.challenges)
-
     def where(self, event: Event) -> str:
         """The cell of an event as a reader counts: `cell 5`."""
         return f"cell {self.order[event.cell] + 1}" if 0 <= event.cell < len(self.order) else "a cell"
@@ -135,8 +130,8 @@ class Lab:
 
     @property
     def broken_nets(self) -> tuple[BrokenNetEvent, ...]:
-        """Nets that raised when called on images; a layer of torch's own that a name happens to hold is no net."""
-        return tuple(event for event in self.of_type(BrokenNetEvent) if not hasattr(nn, event.cls))
+        """Nets that raised when called on images."""
+        return self.of_type(BrokenNetEvent)
 
     def validation_loaders(self) -> tuple[LoaderEvent, ...]:
         """Loaders over the validation split, or over a part of the training split held out of training."""
@@ -233,19 +228,6 @@ def _earlier(cell: Any) -> Literal["ran", "raised"] | None:
     return "ran" if outputs or isinstance(cell.get("execution_count"), int) else None
 
 
-def _equal(challenge: Challenge, nets: Sequence[NetEvent]) -> Challenge:
-    """With the architectures that the net equals although its convolutions have no bias.
-
-    A batch normalisation subtracts what a bias adds, so train mode shows the same function; in eval mode the challenge
-    gave its running mean for a convolution with a bias.
-    """
-    net = next((net for net in nets if net.net == challenge.net), None)
-    if net is None or all(layer.bias for layer in net.layers if layer.kind == "conv"):
-        return challenge
-    same = (n for n, (_, train) in challenge.differences.items() if "_bn" in n and train <= TOLERANCE)
-    return replace(challenge, equal=tuple(dict.fromkeys((*challenge.equal, *same))))
-
-
 def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
     if found is None:
         return Lab(role, None, f"no notebook of {LABS[role]} was found in the submission", "student")
@@ -254,26 +236,43 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
     fault = folder / "grader-fault.json"
     if fault.is_file():
         return Lab(role, found["file"], _json(fault)["reason"], "grader")
-    summary = _json(folder / "cells.json")
-    submitted = _notebook(folder / "submitted.ipynb")
-    events, _, _ = read_events(folder / "trace.jsonl")
-    nets = tuple(event for event in events if isinstance(event, NetEvent))
     answered = TypeAdapter(tuple[Challenge, ...]).validate_python(_json(folder / "challenges.json"))
-    challenges = tuple(_equal(challenge, nets) for challenge in answered)
-    equal = {c.net: frozenset(n for o in challenges if o.net == c.net for n in o.equal) for c in challenges}
+    return assemble_lab(
+        role,
+        found["file"],
+        submitted=_notebook(folder / "submitted.ipynb"),
+        executed=_json(folder / "executed.ipynb"),
+        ended=_json(folder / "cells.json"),
+        events=read_events(folder / "trace.jsonl")[0],
+        answered=answered,
+    )
+
+
+def assemble_lab(
+    role: str,
+    file: str,
+    *,
+    submitted: Any,
+    executed: Any,
+    ended: dict[str, Any],
+    events: Sequence[Any],
+    answered: Sequence[Challenge],
+) -> Lab:
+    """One lab from its parsed notebooks, how the cells ended (cells.json), the trace and the answered challenges."""
+    equal = {c.net: frozenset(n for o in answered if o.net == c.net for n in o.equal) for c in answered}
     return Lab(
         role=role,
-        file=found["file"],
-        cells=tuple(CellRun(**cell, earlier=_earlier(submitted["cells"][cell["index"]])) for cell in summary["cells"]),
-        stopped=summary["problem"],
-        nets=nets,
-        challenges=challenges,
+        file=file,
+        cells=tuple(CellRun(**cell, earlier=_earlier(submitted["cells"][cell["index"]])) for cell in ended["cells"]),
+        stopped=ended["problem"],
+        nets=tuple(event for event in events if isinstance(event, NetEvent)),
+        challenges=tuple(answered),
         events=tuple(events),
-        runs=build_runs(events, equal, summary["executed"]),
+        runs=build_runs(events, equal, ended["executed"]),
         record=read_record(submitted),
-        written=read_prose(submitted, role, _template(), name=found["file"]),
+        written=read_prose(submitted, role, _template(), name=file),
         submitted=tuple(read_cells(submitted)),
-        executed=tuple(read_cells(_json(folder / "executed.ipynb"))),
-        order=tuple(summary["executed"]),
+        executed=tuple(read_cells(executed)),
+        order=tuple(ended["executed"]),
         added=added_text(submitted, _template()),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from grader.execution.trace_events import (
     DatasetEvent,
+    InputEvent,
     LayerRecord,
     LoaderEvent,
     NetEvent,
@@ -20,8 +21,6 @@ from grader.execution.trace_events import (
     Transform,
 )
 
-# Modules that call another one as it is: what they are fed is what the net inside is fed.
-WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule")
 MAX_RUNS = 400  # the most seen in a notebook were 18
 
 
@@ -32,7 +31,7 @@ class Run:
     `rates` are the learning rates in the order in which they came into force; `architectures` the names of the known
     functions that the net equals; `layers` those that it executes; shares are of all steps, in [0, 1];
     `updates_called_net` is False where the optimizer steps another net than the one whose loss was computed;
-    `accumulates`: several backward passes belong to one step.
+    `transform` is what happened to the training images on their way from the data set to the net.
     """
 
     net: int | None
@@ -51,7 +50,6 @@ class Run:
     covers: float
     in_train_mode: float
     zeroed: float
-    accumulates: bool
     loss_kind: str | None
     loss_fed: str | None
     first_loss: float | None
@@ -115,6 +113,7 @@ def build_runs(
         starts=sorted(positions[0] for positions in groups.values()),
         nets={event.net: event for event in events if isinstance(event, NetEvent)},
         loaders={event.loader: event for event in events if isinstance(event, LoaderEvent)},
+        inputs=[event for event in events if isinstance(event, InputEvent)],
         validation=validation_loaders(events),
     )
     in_order = sorted(groups.values(), key=lambda positions: positions[0])
@@ -132,12 +131,21 @@ class _Trace:
     starts: list[int]
     nets: dict[int, NetEvent]
     loaders: dict[int, LoaderEvent]
+    inputs: list[InputEvent]
     validation: frozenset[int]
 
     def before(self, position: int) -> Sequence[Any]:
         """Events since the last step of any run before `position`, which is a step."""
         earlier = bisect_left(self.steps, position)
         return self.events[self.steps[earlier - 1] if earlier else 0 : position]
+
+    def transform(self, nets: Sequence[int], loader: int) -> Transform | None:
+        """What a net's images went through: as it was fed them, as another net of the loader was, as they were read."""
+        fed = [event for event in self.inputs if event.loader == loader and event.seen is not None]
+        fed.sort(key=lambda event: event.net not in nets)
+        read = self.loaders[loader].transform if loader in self.loaders else None
+        found = [t for t in (*(event.seen for event in fed), read) if t is not None]
+        return next((t for t in found if t.augments), next((t for t in found if t.is_random), read))
 
     def until_next_run(self, first: int, last: int) -> Sequence[Any]:
         """Events from the first step of a run until the first one of a run that begins after its last."""
@@ -166,15 +174,14 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
     numbers = [number for number in (first.net, first.fed) if number is not None]
     events = trace.until_next_run(positions[0], positions[-1])
     passes = [event for event in events if isinstance(event, PassEvent)]
-    fed_by = Counter(step.loader for step in steps if step.loader in trace.loaders)
-    loader = trace.loaders.get(fed_by.most_common(1)[0][0] or 0) if fed_by else None
+    loaders = Counter(step.loader for step in steps if step.loader is not None)
     # Steps on shortened batches are too noisy to show whether a net learns.
     full = max(step.images for step in steps)
     return Run(
         net=numbers[0] if numbers else None,
         architectures=frozenset().union(*(trace.architectures.get(number, frozenset()) for number in numbers)),
         layers=next((trace.nets[number].layers for number in numbers if number in trace.nets), ()),
-        updates_called_net=_updates_called_net(first, trace.nets),
+        updates_called_net=_updates_called_net(steps, trace.nets),
         optimizer=first.kind,
         rates=tuple(_changes(step.lr for step in steps)),
         momentum=first.momentum,
@@ -183,12 +190,11 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         steps=len(steps),
         earlier_steps=first.earlier_steps or 0,
         splits=frozenset(step.split for step in steps),
-        transform=loader.transform if loader is not None else None,
+        transform=trace.transform(numbers, loaders.most_common(1)[0][0]) if loaders else None,
         # Parameters of several modules have no one owner to compare with; the net that was called stands for them.
         covers=first.covers if first.net is not None else 1.0,
         in_train_mode=_share(step.training for step in steps),
         zeroed=_share(step.fresh_gradients is not False for step in steps),
-        accumulates=_accumulates(event for event in passes if event.loader in fed_by),
         loss_kind=first.loss_kind,
         loss_fed=first.loss_fed,
         first_loss=first.cross_entropy,
@@ -198,11 +204,14 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
     )
 
 
-def _updates_called_net(step: StepEvent, nets: Mapping[int, NetEvent]) -> bool:
-    """Whether the parameters that are stepped are those of the net that was called, alone or in a wrapper."""
-    if step.net is None or step.fed is None or step.net == step.fed or step.net not in nets:
+def _updates_called_net(steps: Sequence[StepEvent], nets: Mapping[int, NetEvent]) -> bool:
+    """Whether the parameters that are stepped are of the net that was called, or of another part before the loss."""
+    stepped, called = steps[0].net, steps[0].fed
+    if stepped is None or called is None or stepped == called:
         return True
-    return step.fed in nets and nets[step.fed].cls in WRAPPERS
+    outputs = [nets[number].output for number in (stepped, called) if number in nets]
+    rivals = len(outputs) == 2 and all(outputs) and outputs[0][1:] == outputs[1][1:]  # type: ignore[index]
+    return not rivals and any(step.has_gradients for step in steps)
 
 
 def _changes(values: Iterable[float]) -> list[float]:
@@ -211,12 +220,6 @@ def _changes(values: Iterable[float]) -> list[float]:
         if not changes or value != changes[-1]:
             changes.append(value)
     return changes
-
-
-def _accumulates(passes: Iterable[PassEvent]) -> bool:
-    """At most one step for two batches in most passes, so gradients add up on purpose."""
-    several = [event for event in passes if event.batches > 1 and event.steps > 0]
-    return len(several) > 0 and _share(event.batches >= 2 * event.steps for event in several) > 0.5
 
 
 def _last_penalty(events: Iterable[Any], nets: Iterable[int]) -> PenaltyEvent | None:
