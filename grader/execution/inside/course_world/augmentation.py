@@ -67,13 +67,20 @@ def _as_array(output: Any) -> Array | None:
     return array if array.shape == (32, 32, 3) and np.isfinite(array).all() else None
 
 
-def _normalisation(image: NDArray[np.uint8], output: Array) -> dict[str, list[float]] | None:
-    """Per channel mean and std with output = (pixel / 255 - mean) / std, where the output is the unmoved image."""
+def _normalisation(
+    image: NDArray[np.uint8], move: tuple[int, int, bool], output: Array
+) -> dict[str, list[float]] | None:
+    """Per channel mean and std with output = (pixel / 255 - mean) / std of the moved image, None where it is not so."""
+    dy, dx, flip = move
+    rows, columns = (slice(PADDING + shift, 32 - PADDING + shift) for shift in (dy, dx))
+    original, changed = image[rows, columns], output[PADDING:-PADDING, PADDING:-PADDING]  # (24, 24, 3) each
+    original = original[:, ::-1] if flip else original
     mean, std = [], []
     for channel in range(3):
-        x = image[..., channel].astype(np.float64).reshape(-1) / 255
-        slope, intercept = np.polyfit(x, output[..., channel].astype(np.float64).reshape(-1), 1)
-        if abs(slope) < 1e-9:
+        x = original[..., channel].astype(np.float64).reshape(-1) / 255
+        y = changed[..., channel].astype(np.float64).reshape(-1)
+        slope, intercept = np.polyfit(x, y, 1)
+        if abs(slope) < 1e-9 or np.abs(slope * x + intercept - y).max() > 0.02 * abs(slope):
             return None
         std.append(round(float(1 / slope), 4))
         mean.append(round(float(-intercept / slope), 4))
@@ -111,9 +118,10 @@ def describe_batch(batch: torch.Tensor) -> dict[str, Any] | None:
 
 
 def _describe(raw: Sequence[NDArray[np.uint8]], outputs: Sequence[Array | None]) -> dict[str, Any]:
-    """Shifts and mirrorings that occurred, whether anything else did, and the normalisation of an unmoved image."""
-    moves, seen = _moves(), set()
-    other, unmoved, table, of = False, None, None, None
+    """Shifts and mirrorings that occurred, whether anything else did, and the normalisation."""
+    moves, seen = _moves(), set[tuple[int, int, bool]]()
+    other, table, of = False, None, None
+    example: tuple[NDArray[np.uint8], tuple[int, int, bool], Array] | None = None
     for image, output in zip(raw, outputs, strict=True):
         if of is not image:
             table, of = _moved(image), image
@@ -126,13 +134,12 @@ def _describe(raw: Sequence[NDArray[np.uint8]], outputs: Sequence[Array | None])
             other = True
             continue
         seen.add(moves[best])
-        if moves[best] == (0, 0, False):
-            unmoved = image, output
+        example = example or (image, moves[best], output)
     return {
         "shifts": len({(dy, dx) for dy, dx, _ in seen}),
         "max_shift": max((max(abs(dy), abs(dx)) for dy, dx, _ in seen), default=0),
         "flips": any(flip for _, _, flip in seen),
         "always_flipped": bool(seen) and all(flip for _, _, flip in seen),
         "other": other,
-        "normalisation": None if unmoved is None else _normalisation(*unmoved),
+        "normalisation": None if example is None else _normalisation(*example),
     }

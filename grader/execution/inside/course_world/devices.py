@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from course_world.nets import is_net, nets
+from course_world.nets import is_net, nets, unwrapped
 from course_world.recorder import harmless, recorder
 
 FACTORIES = (
@@ -56,7 +56,7 @@ def _requested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
 @harmless
 def _note_move(module: nn.Module, device: str | None) -> None:
     if device is not None and is_net(module):
-        recorder.emit("moved", net=nets.add(module).number, cls=type(module).__name__, device=device)
+        recorder.emit("moved", net=nets.add(module).number, cls=type(unwrapped(module)).__name__, device=device)
 
 
 def _watch_moves(have_gpu: bool) -> None:

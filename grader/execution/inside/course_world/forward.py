@@ -74,10 +74,12 @@ def _begin(module: nn.Module) -> None:
         calls.watch = watch
 
 
-def _after(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+def _after(module: nn.Module, inputs: tuple[Any, ...], *rest: Any) -> None:
+    """`rest` is what was given by name and the output; after an exception torch hands over None alone."""
     if recorder.active:
         calls.depth = max(0, calls.depth - 1)
         if calls.depth == 0:
+            named, output = rest if len(rest) == 2 else ({}, None)
             _end(module, inputs[0] if inputs else next(iter(named.values()), None), output)
 
 
@@ -85,7 +87,7 @@ def _after(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], ou
 def _end(module: nn.Module, images: Any, output: Any) -> None:
     watch = calls.stop_watching()
     net = nets.get(module)
-    if net is None or output is None or torch._C._get_tracing_state() is not None:  # None: forward raised
+    if net is None or output is None or torch._C._get_tracing_state() is not None:
         return
     if watch is not None and not net.described:
         record_net(net, unwrapped(module), watch, images, output, "called")

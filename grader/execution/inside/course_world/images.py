@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -127,4 +128,5 @@ def split_of(dataset: Any) -> str | None:
 
 def note_dataset(split: str, transform: Any, size: int) -> None:
     """One `dataset` event."""
-    recorder.emit("dataset", split=split, transform=repr(transform)[:2000], size=size)
+    described = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))[:2000]  # an address differs from run to run
+    recorder.emit("dataset", split=split, transform=described, size=size)

@@ -28,6 +28,7 @@ WATCHED = (
     "binary_cross_entropy_with_logits",
     "kl_div",
 )
+MAX_NODES = 1_000  # of a graph that are looked through for the loss
 ROUNDING = 1e-5  # share of a gradient that rounding may leave over
 
 
@@ -44,10 +45,11 @@ class Loss:
 
 @dataclass
 class Losses:
-    """The last loss and what became of it."""
+    """The last loss and what became of it; `used` is the one that the last backward pass began from or went through."""
 
     last: Loss | None = None
     waiting: bool = False  # no gradient was taken from it so far
+    used: Loss | None = None
     backward_value: float | None = None
     fresh_gradients: bool | None = None
     backwards: int = 0  # since the last optimizer step
@@ -55,8 +57,9 @@ class Losses:
     scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
 
     def stepped(self) -> None:
-        """An optimizer has used the gradients."""
+        """An optimizer has used the gradients; a later step has a loss of its own."""
         self.backwards = 0
+        self.used = None
 
 
 losses = Losses()
@@ -104,6 +107,7 @@ def _note_backward(total: torch.Tensor) -> None:
     if losses.scaled is not None and losses.scaled[0]() is total:  # a GradScaler's multiple of the loss
         total = losses.scaled[1]
     losses.waiting = False
+    losses.used = losses.last if losses.last is not None and _goes_through(total, losses.last.value) else None
     losses.backward_value = value_of(total)
     losses.backwards += 1
     losses.of_run += 1
@@ -112,6 +116,19 @@ def _note_backward(total: torch.Tensor) -> None:
     # Seldom, since it takes two backward passes of its own: at the first of a run, the 2nd, the 4th, the 8th and so on.
     if losses.of_run & (losses.of_run - 1) == 0:
         _measure_penalty(total)
+
+
+def _goes_through(total: torch.Tensor, loss: torch.Tensor) -> bool:
+    """Whether what is minimised was computed from this loss, and not from one that torch's functions had no part in."""
+    wanted, ahead, seen = loss.grad_fn, [total.grad_fn], set[Any]()
+    while ahead and len(seen) < MAX_NODES:
+        node = ahead.pop(0)
+        if node is wanted:
+            return wanted is not None
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead += [following for following, _ in node.next_functions]
+    return False
 
 
 def _parameters() -> list[nn.Parameter]:
@@ -126,10 +143,10 @@ def _measure_penalty(total: torch.Tensor) -> None:
     What is minimised may be a multiple of loss and penalty (accumulated gradients are divided by their number); the
     loss term's share is taken out by least squares, over weights with two or more dimensions.
     """
-    loss = losses.last
+    loss = losses.used
     weights = [p for p in _parameters() if p.dim() >= 2]
     if loss is None or loss.value is total or loss.value.numel() != 1 or not loss.value.requires_grad or not weights:
-        return
+        return  # nothing was added, or it cannot be told to what
     with_penalty, plain = _gradient(total, weights), _gradient(loss.value, weights)
     directions = [w.detach().reshape(-1).double() for w in weights]
     recorder.emit(

@@ -80,7 +80,7 @@ def _after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
     group = max(optimizer.param_groups, key=lambda g: sum(p.numel() for p in g["params"]))
     if loaders.current is not None:
         loaders.current.steps += 1
-    loss = losses.last
+    loss = losses.used
     recorder.emit(
         "step",
         net=net.number if net is not None else None,
