@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from grader.checks.blame import hindrance
@@ -14,7 +15,8 @@ from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.record import EpochClaim, max_validation_accuracy
 from grader.evidence.runs import Run
 
-ACCURACY = re.compile(r"(?<![\d.])0?\.\d{2,}|(?<![\d.])\d{1,2}(?:\.\d+)?\s?%")
+# From 0.08 on, a little below chance: smaller numbers are learning rates and regularization strengths.
+ACCURACY = re.compile(r"(?<![\d.])(?:0?\.(?:0[89]|[1-9]\d)\d*|(?:[89]|\d{2})(?:\.\d+)?\s?\\?%)")
 NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?:e[-+]?\d+)?", re.IGNORECASE)
 CLEARED = "show no validation accuracy (were they cleared before handing in?)"
 
@@ -50,21 +52,23 @@ def judge_reported(evidence: Evidence, lab: Lab, item: str, runs: Sequence[Run],
     if found >= wanted:
         return
     reason = f"results for {found} of {wanted} values were found in saved outputs and text"
-    pictures = any(cell.kind == "markdown" and re.search(r"!\[|<img", cell.source) for cell in lab.submitted)
-    if pictures or (runs and lab.record.images) or evidence.answers.problems:
+    ends = {run.cells[-1]: _next_training(lab, run.cells[-1]) for run in runs if run.cells}
+    plotted = any(start <= image < end for start, end in ends.items() for image in lab.record.images)
+    pasted = any(cell.kind == "markdown" and re.search(r"!\[|<img", cell.source) for cell in lab.submitted)
+    if plotted or pasted or evidence.answers.problems:
         could_not_check(f"{reason}; others may stand in a picture, or in a report that could not be read")
     fail(reason, credit=found / wanted)
 
 
 def results_shown(lab: Lab, runs: Sequence[Run]) -> int:
     """How many of the runs have a result in the saved outputs of their cell, or of those before the next training."""
-    training = sorted({cell for run in lab.runs for cell in run.cells})
-    shown = 0
-    for cell in sorted({run.cells[-1] for run in runs if run.cells}):
-        end = next((other for other in training if other > cell), len(lab.submitted))
-        here = sum(run.cells[-1:] == (cell,) for run in runs)
-        shown += min(here, _results_between(lab, cell, end))
-    return shown
+    cells = Counter(run.cells[-1] for run in runs if run.cells)
+    return sum(min(here, _results_between(lab, cell, _next_training(lab, cell))) for cell, here in cells.items())
+
+
+def _next_training(lab: Lab, cell: int) -> int:
+    """The first cell after this one in which something is trained, or the end of the notebook."""
+    return min((other for run in lab.runs for other in run.cells if other > cell), default=len(lab.submitted))
 
 
 def _results_between(lab: Lab, start: int, end: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from grader.evidence.answers import Answer
@@ -66,6 +67,7 @@ def loader(number: int, split: str | None, **fields: Any) -> LoaderEvent:
 # -- nets -------------------------------------------------------------------------------------------------------------
 
 
+@cache
 def layers_for(architecture: str) -> tuple[LayerRecord, ...]:
     """The executed layers of a known architecture, with an activation behind each but the last."""
     known = layers_of(architecture)
@@ -80,13 +82,19 @@ def layers_for(architecture: str) -> tuple[LayerRecord, ...]:
     return tuple(records)
 
 
+@cache
+def parameters_of(architecture: str) -> int:
+    """Number of its parameters."""
+    return parameter_count(architecture)
+
+
 def net(number: int = 0, architecture: str = "simplenn", **fields: Any) -> NetEvent:
     """A net with the executed layers of a known architecture, or with `layers` of its own."""
     usual = {
         "cls": "SimpleNN",
         "origin": "called",
         "layers": layers_for(architecture),
-        "used": parameter_count(architecture),
+        "used": parameters_of(architecture),
         "unused": 0,
         "copied": True,
         "output": (2, 10),

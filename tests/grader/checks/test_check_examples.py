@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import time
+
 import examples_lab1
+import examples_lab2
+import examples_lab3
 import examples_part1
 import pytest
-from running import CHECKS, Check, Example, outcome_of
+from evidence_builders import Cell, evidence, lab, run
+from running import CHECKS, RUBRIC, Check, Example, outcome_of
 
-EXAMPLES: dict[str, list[Example]] = examples_part1.EXAMPLES | examples_lab1.EXAMPLES
+from grader.evidence.evidence import LABS, Lab
+
+EXAMPLES: dict[str, list[Example]] = (
+    examples_part1.EXAMPLES | examples_lab1.EXAMPLES | examples_lab2.EXAMPLES | examples_lab3.EXAMPLES
+)
 PAIRS = [
     pytest.param(CHECKS[name], example, id=f"{name}/{example.name}")
     for name, examples in EXAMPLES.items()
     for example in examples
+    if name in CHECKS
 ]
+NEVER_OPEN = {"lab3.b/predictions_format"}  # a file is in the format or it is not
+WITH_A_LAB = [pytest.param(check, id=check.id) for check in CHECKS.values() if check.lab]
 
 
 @pytest.mark.parametrize(("check", "example"), PAIRS)
@@ -21,3 +33,80 @@ def test_example(check: Check, example: Example) -> None:
     assert (outcome, reason) == (example.outcome, reason if example.reason in reason else example.reason)
     assert credit == pytest.approx(example.credit, abs=1e-9)
     assert (outcome == "passed") == (reason == "")
+
+
+@pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in CHECKS.values()])
+def test_every_check_has_an_example_of_each_outcome(check: Check) -> None:
+    judged = set() if check.kind == "person" else {"passed"}
+    expected = judged | {"failed"} | (set() if check.id in NEVER_OPEN else {"could_not_check"})
+    assert {example.outcome for example in EXAMPLES.get(check.id, ())} == expected
+
+
+def test_every_check_has_a_weight_and_every_weight_a_check() -> None:
+    weighed = {f"{name}/{check}" for name, item in RUBRIC.items.items() for check in item.checks}
+    assert weighed == set(CHECKS)
+    assert len(CHECKS) == 67
+
+
+def test_every_example_belongs_to_a_check() -> None:
+    assert set(EXAMPLES) == set(CHECKS)
+
+
+def test_examples_of_a_check_have_names_of_their_own() -> None:
+    for examples in EXAMPLES.values():
+        names = [example.name for example in examples]
+        assert len(names) == len(set(names))
+
+
+def test_a_failure_always_gives_a_reason_to_look_for() -> None:
+    assert all(e.reason for examples in EXAMPLES.values() for e in examples if e.outcome != "passed")
+
+
+@pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in CHECKS.values()])
+def test_the_sentence_of_a_check_is_one_sentence(check: Check) -> None:
+    assert check.sentence.endswith(".")
+    assert check.sentence[:1].isupper() or check.sentence.startswith("predictions.csv")
+
+
+@pytest.mark.parametrize("check", WITH_A_LAB)
+def test_without_a_notebook_every_check_of_the_lab_fails(check: Check) -> None:
+    outcome, credit, reason = outcome_of(check, evidence())
+    assert (outcome, credit) == ("failed", 0.0)
+    assert reason == f"no notebook of {LABS[check.lab or '']} was found"
+
+
+@pytest.mark.parametrize("check", WITH_A_LAB)
+def test_where_the_grader_could_not_run_a_notebook_nothing_is_lost(check: Check) -> None:
+    unstarted = Lab(check.lab or "", "lab.ipynb", "the kernel did not start", "grader")
+    assert outcome_of(check, evidence(unstarted)) == ("could_not_check", 0.0, "the kernel did not start")
+
+
+@pytest.mark.parametrize("check", WITH_A_LAB)
+def test_an_empty_notebook_earns_nothing_and_leaves_nothing_open(check: Check) -> None:
+    outcome, credit, _ = outcome_of(check, evidence(lab(check.lab or "", [Cell("pass")])))
+    assert (outcome, credit) == ("failed", 0.0)
+
+
+@pytest.mark.parametrize("check", WITH_A_LAB)
+def test_a_failing_import_saves_no_points(check: Check) -> None:
+    cells = [Cell("pass"), Cell("import nosuch", status="error", error="ModuleNotFoundError: No module named 'nosuch'")]
+    outcome, credit, _ = outcome_of(check, evidence(lab(check.lab or "", cells)))
+    assert (outcome, credit) == ("failed", 0.0)
+
+
+def test_reasons_do_not_hold_the_labels_of_the_test_images() -> None:
+    for example in EXAMPLES["lab3.b/held_out_accuracy"]:
+        _, _, reason = outcome_of(CHECKS["lab3.b/held_out_accuracy"], example.make())
+        assert "recall" not in reason
+        assert "confusion" not in reason
+
+
+def test_all_checks_of_a_long_notebook_take_less_than_two_seconds() -> None:
+    runs = [event for number in range(60) for event in run(number, optimizer=number, steps=200)]
+    cells = [Cell("for lr in rates:\n    train(net, lr)", tuple(runs), printed="Epoch 1: val acc: 0.61\n" * 20_000)]
+    hindered = [Cell(f"import package_{k}", status="error", error="No module named 'p'") for k in range(100)]
+    long = evidence(*(lab(role, [*cells, *hindered]) for role in LABS))
+    started = time.perf_counter()
+    for check in CHECKS.values():
+        outcome_of(check, long)
+    assert time.perf_counter() - started < 2.0

@@ -1,0 +1,218 @@
+"""Lab 3: one notebook that is right, its predictions, and what becomes of them in other hands."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from evidence_builders import (
+    AUGMENTED,
+    Cell,
+    broken,
+    built,
+    differs,
+    evidence,
+    fed,
+    lab,
+    layers_for,
+    loaded,
+    loader,
+    net,
+    raised,
+    run,
+    saved,
+    step,
+    validation,
+)
+from running import fails, passes, stays_open
+
+from grader.evidence.evidence import Evidence, Predictions
+from grader.execution.trace_events import LayerRecord, NetEvent
+
+TRAINING = "for epoch in range(EPOCHS):\n    optimizer.step()"
+DATA = (loader(0, "train", transform=AUGMENTED), fed(), loader(1, "val"))
+LOG = "Best validation accuracy: 0.9143\n"
+CELLS: dict[str, Cell] = {
+    "model": Cell("class ResNet(nn.Module): ...", built(0, "resnet20_a", cls="ResNet")),
+    "training": Cell(TRAINING, (*DATA, *run(), saved()), printed=LOG, count=2),
+}
+
+
+def lab3(lossy: bool = False, passages: dict[str, str] | None = None, **changes: Cell | None) -> Evidence:
+    """The right notebook with other cells; None leaves one out, a new name adds one at the end."""
+    return evidence(lab("lab3", (CELLS | changes).values()), lossy=lossy, passages=passages)
+
+
+def work(**changes: object) -> partial[Evidence]:
+    """The right notebook with other cells, to be built later."""
+    return partial(lab3, **changes)
+
+
+def model(*seen: object, source: str = "class ResNet(nn.Module): ...") -> Cell:
+    """Another model."""
+    return Cell(source, seen)
+
+
+def training(*seen: object, printed: str = LOG) -> Cell:
+    """Another training."""
+    return Cell(TRAINING, (*DATA, *seen), printed=printed, count=2)
+
+
+def resnet(name: str = "resnet20_a", **fields: object) -> NetEvent:
+    """A net of the student's that no challenge confirmed."""
+    return net(0, name, cls="ResNet", **fields)
+
+
+def scaled(factor: int) -> tuple[LayerRecord, ...]:
+    """ResNet-20's layers with more channels."""
+    return tuple(
+        layer.model_copy(update={"weight": (factor * layer.weight[0], *layer.weight[1:])}) if layer.weight else layer
+        for layer in layers_for("resnet20_a")
+    )
+
+
+NO_GPU_HERE = "AssertionError: Torch not compiled with CUDA enabled"
+OFFLINE = "URLError: <urlopen error [Errno -3] Temporary failure in name resolution>"
+UNNORMALISED = tuple(
+    layer
+    for layer, before in zip(layers_for("resnet20_b"), (None, *layers_for("resnet20_b")), strict=False)
+    if not (layer.kind == "bn" and before is not None and (before.weight or ())[2:] == (1, 1))
+)
+SOFTMAX = differs(0, "resnet20_a", equal_but_softmax=("resnet20_a",))
+LIBRARY = "net = torchvision.models.resnet18()"
+
+ARCHITECTURE = [
+    passes("option A", work()),
+    passes("option B", work(model=model(*built(0, "resnet20_b")))),
+    passes("zeros behind, beside another net", work(model=model(*built(0, "resnet20_a_behind"), *built(1)))),
+    fails(
+        "another order", work(model=model(resnet(), differs(0, "resnet20_a"))), "look at where ReLU, BN and the ad", 0.5
+    ),
+    fails(
+        "softmax", work(model=model(resnet(), SOFTMAX)), "ResNet (cell 1) is right but for a softmax at its end", 0.75
+    ),
+    fails("projection without BN", work(model=model(resnet("resnet20_b", layers=UNNORMALISED))), "without BN", 0.75),
+    fails(
+        "twice as wide",
+        work(model=model(resnet(layers=scaled(2), used=1_073_962))),
+        "in ResNet (cell 1): 7 at 32, 6 at 64, 6 at 128; expected 7 at 16, 6 at 32, 6 at 64",
+        0.25,
+    ),
+    fails("SimpleNN", work(model=model(*built(0))), "1 at 16; expected 7 at 16"),
+    fails(
+        "from a library", work(model=model(resnet(layers=scaled(4)), source=LIBRARY)), "comes from a library of models"
+    ),
+    fails("broken", work(model=model(broken(0, "ResNet"))), "ResNet (cell 1) raises on a batch of (2, 3, 32, 32)"),
+    fails("none", work(model=None), "no network was built when the notebook ran"),
+    stays_open("not compared", work(model=model(resnet())), "its outputs could not be compared"),
+    stays_open(
+        "hindered", work(model=raised(NO_GPU_HERE, "class ResNet(nn.Module): ...")), "cell 1 raised AssertionError"
+    ),
+]
+
+PARAMETERS = [
+    passes("option A", work()),
+    passes("biases in some convolutions", work(model=model(*built(0, "resnet20_b", used=272_570)))),
+    passes("the right number, another order", work(model=model(resnet(), differs(0, "resnet20_a")))),
+    fails(
+        "twice as wide", work(model=model(resnet(layers=scaled(2), used=1_073_962))), "uses 1,073,962 parameters; exp"
+    ),
+    fails("none", work(model=None), "no network was built when the notebook ran"),
+    stays_open("hindered", work(model=raised(OFFLINE, "class ResNet(nn.Module): ...")), "cell 1 raised URLError"),
+]
+
+TRAINED = [
+    passes("as it should be", work()),
+    passes(
+        "another instance of the same layers", work(training=training(resnet(layers=layers_for("resnet20_a")), *run()))
+    ),
+    passes("Adam, nothing saved", work(training=training(*run(kind="AdamW", rates=(0.001,))))),
+    passes("goes on from its checkpoint", work(training=training(loaded(steps=40), *run(earlier_steps=40)))),
+    fails("eval mode", work(training=training(*run(training=False))), "call train() every epoch", 0.5),
+    fails("gradients add up", work(training=training(*run(fresh_gradients=False))), "call zero_grad()", 0.5),
+    fails(
+        "validation in train mode",
+        work(training=training(*run(validations=[validation(training=True)]))),
+        "eval()",
+        0.5,
+    ),
+    fails("never validated", work(training=training(*run(validations=[]))), "never called on validation images", 0.5),
+    fails("the untrained net is saved", work(training=training(*run(), saved(7, steps=0))), "never trained", 0.5),
+    fails(
+        "two mistakes",
+        work(training=training(*run(training=False, validations=[]))),
+        "every epoch; it was never called",
+    ),
+    fails("test images", work(training=training(*run(), step(split="test"))), "do not train on the test set"),
+    fails("SimpleNN is trained", work(training=training(*built(1), *run(1))), "no optimizer step on ResNet (cell 1)"),
+    fails("never", work(training=training()), "no optimizer step on training images was seen"),
+    stays_open("weights from elsewhere", work(training=training(loaded(), *run())), "not trained in this notebook"),
+    stays_open("hindered", work(training=raised(NO_GPU_HERE, TRAINING)), "cell 2 raised AssertionError"),
+    stays_open(
+        "too long", work(training=Cell(TRAINING, status="timeout", error="still running")), "cell 2 stopped: still"
+    ),
+]
+
+ACCURACY = [
+    passes("above the bar", work()),
+    passes(
+        "above the bar of lossy images",
+        work(lossy=True, training=training(*run(), printed="Validation accuracy: 0.8712")),
+    ),
+    fails("near", work(training=training(*run(), printed="Validation accuracy: 0.8712")), "0.8712, expected 0.90", 0.5),
+    fails(
+        "far", work(lossy=True, training=training(*run(), printed="Validation accuracy: 0.7")), "0.7000, expected 0.87"
+    ),
+    fails("cleared", work(training=training(*run(), printed="")), "were they cleared before handing in?"),
+    stays_open(
+        "nothing was trained", work(training=training()), "claim a validation accuracy of 0.9143, but nothing was"
+    ),
+    stays_open(
+        "in the report alone",
+        work(passages={"lab3.b": "Its accuracy is 91.2%."}, training=training(*run(), printed="")),
+        "names an accuracy, which a person must judge",
+    ),
+]
+
+TRUTH = tuple(k % 10 for k in range(10_000))
+
+
+def predicted(correct: int, *, known: bool = True, lossy: bool = False) -> Evidence:
+    """Predictions of which so many are right."""
+    labels = tuple(label if k < correct else (label + 1) % 10 for k, label in enumerate(TRUTH))
+    predictions = Predictions("predictions.csv", labels, None, None)
+    return evidence(predictions=predictions, truth=TRUTH if known else None, lossy=lossy)
+
+
+def unreadable() -> Evidence:
+    """A file in another format."""
+    problem = "predictions.csv, line 7: the Label 11 is above 9; expected a whole number from 0 to 9."
+    return evidence(predictions=Predictions("predictions.csv", None, problem, 7), truth=TRUTH)
+
+
+FORMAT = [
+    passes("as the sample", partial(predicted, 9_500)),
+    passes("labels unknown", partial(predicted, 9_500, known=False)),
+    fails("a label too large", unreadable, "predictions.csv, line 7: the Label 11 is above 9"),
+    fails("none", partial(evidence, truth=TRUTH), "predictions.csv was not handed in"),
+]
+
+HELD_OUT = [
+    passes("above the bar", partial(predicted, 9_000)),
+    passes("above the bar of lossy images", partial(predicted, 8_700, lossy=True)),
+    fails("near", partial(predicted, 8_500), "accuracy on the held-out images is 0.8500 (95 % interval 0.8429", 0.9),
+    fails("between", partial(predicted, 7_000), "full points at 0.90", 0.6),
+    fails("chance", partial(predicted, 1_000), "is 0.1000", 0.0),
+    fails("worse than chance", partial(predicted, 600), "is 0.0600", 0.0),
+    fails("a label too large", unreadable, "line 7"),
+    fails("none", partial(evidence, truth=TRUTH), "predictions.csv was not handed in"),
+    stays_open("labels unknown", partial(predicted, 9_500, known=False), "only the format was checked"),
+]
+
+EXAMPLES = {
+    "lab3.a/architecture": ARCHITECTURE,
+    "lab3.a/parameter_count": PARAMETERS,
+    "lab3.b/trained": TRAINED,
+    "lab3.b/validation_accuracy": ACCURACY,
+    "lab3.b/predictions_format": FORMAT,
+    "lab3.b/held_out_accuracy": HELD_OUT,
+}
