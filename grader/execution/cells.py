@@ -15,7 +15,7 @@ from grader.execution.kernel import how_it_ended
 from grader.execution.outputs import BoundedClient
 
 MAX_MESSAGE = 2_000
-INTERRUPTS, GRACE = 3, 4.0  # a cell that runs too long is interrupted so often, with so many seconds between
+INTERRUPTS, GRACE = 3, 3.0  # a cell that runs too long is interrupted so often, with so many seconds between
 GONE = ("stuck", "died")
 
 
@@ -48,6 +48,7 @@ async def _execute(
 ) -> tuple[bool, BaseException | None]:
     """Whether the cell came to an end, by itself or by an interrupt, and what nbclient raised."""
     task = asyncio.ensure_future(client.async_execute_cell(cell, index, store_history=history))
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # looked at, though nobody may ask
     try:
         await asyncio.wait({task}, timeout=seconds)
         for _ in range(INTERRUPTS):

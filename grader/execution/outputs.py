@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 
 CELL_TEXT = 100_000  # characters of text kept of one cell
 NOTEBOOK_TEXT = 2_000_000
+ERROR = 10_000  # of an error, beyond the text: its end, which says what it was
 IMAGE = 3_000_000  # characters of base64: a picture of 2.2 MB
 NOTEBOOK_IMAGES = 30_000_000
 DROPPED = f"\n[the grader keeps the first {CELL_TEXT:,} characters of a cell's output; the rest was dropped]\n"
@@ -55,8 +56,8 @@ class BoundedClient(NotebookClient):
             return bool(content["text"])
         if "ename" in content:
             for name in ("ename", "evalue"):
-                content[name] = str(content[name])[:2_000]
-            content["traceback"] = [self._kept("\n".join(map(str, content["traceback"])), cell_index)]
+                content[name] = str(content[name])[:ERROR]
+            content["traceback"] = ["\n".join(map(str, content["traceback"]))[-ERROR:]]
             return True
         content["data"] = {
             kind: kept

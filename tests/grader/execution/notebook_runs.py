@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
+from pydantic import TypeAdapter
 
 from grader.execution.challenge import Challenge
 from grader.execution.kernel import Limits
@@ -108,5 +109,5 @@ def _hand_in(root: Path, given: Given) -> Submission:
 
 def read_run(folder: Path, names: Sequence[str]) -> Ran:
     events, malformed, _ = read_events(folder / "trace.jsonl")
-    challenges = tuple(Challenge(**c) for c in json.loads((folder / "challenges.json").read_text()))
+    challenges = TypeAdapter(tuple[Challenge, ...]).validate_json((folder / "challenges.json").read_text())
     return Ran(tuple(names), folder, malformed, tuple(events), challenges)

@@ -179,7 +179,12 @@ scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()
 """,
     # -- kinds of nets
     "data parallel": "net = Tiny(); wrapped = nn.DataParallel(net).cuda(); steps(wrapped, train, 1)",
-    "compiled": "net = torch.compile(Tiny()); steps(net, train, 1)\n@torch.compile\ndef f(x): return x + 1\nf(torch.ones(1))",
+    "compiled": """
+net = torch.compile(Tiny()); steps(net, train, 1)
+@torch.compile
+def f(x): return x + 1
+assert f(torch.ones(1)) == 2
+""",
     "scripted": "net = torch.jit.script(Tiny()); steps(net, train, 1)",
     "traced": "net = torch.jit.trace(Tiny(), torch.zeros(2, 3, 32, 32)); steps(net, train, 1)",
     "module list": """
@@ -250,7 +255,9 @@ net = Named(); x, y = next(iter(train)); F.cross_entropy(input=net(images=x), ta
     "saved a copy": "net = Tiny(); steps(net, train, 2)\nbest = copy.deepcopy(net.state_dict()); steps(net, train, 1)\n"
     "torch.save(best, 'best.pth')",
     "loaded": "net = Tiny(); net.load_state_dict(torch.load('net.pth')['state_dict']); steps(net, train, 1)",
-    "loaded from elsewhere": "net = Tiny(); net.load_state_dict({k: torch.randn_like(v) for k, v in net.state_dict().items()})",
+    "loaded from elsewhere": """
+net = Tiny(); net.load_state_dict({name: torch.randn(value.shape) for name, value in net.state_dict().items()})
+""",
     # -- data
     "augmented": "for x, y in loader(transform=crop_flip, shuffle=True): pass",
     "augmented v2": """
@@ -268,7 +275,7 @@ try:
     for x, y in loader(transform=broken): pass
 except RuntimeError: pass
 """,
-    "set afterwards": "data = CIFAR10('./data', 'train'); data.transform = crop_flip\nfor x, y in DataLoader(data, 64): pass",
+    "set afterwards": "data = CIFAR10('./data'); data.transform = crop_flip\nfor x, y in DataLoader(data, 64): pass",
     "exchanged": """
 data = CIFAR10('./data', 'train', transform=plain); batches = DataLoader(data, 64)
 for x, y in batches: pass
@@ -316,7 +323,7 @@ for x, y in DataLoader(data, batch_sampler=Batches(512)): break
 for x, y in DataLoader(data, batch_sampler=torch.utils.data.BatchSampler(range(512), 64, False)): break
 """,
     "test split": "rows = sum(len(x) for x in loader('test', batch_size=100)); print(rows)",
-    "trained on test": "net = Tiny()\nfor x in loader('test', batch_size=100): steps(net, [(x, torch.zeros(len(x)).long())], 1)",
+    "trained on test": "net = Tiny()\nfor x in loader('test', batch_size=100): steps(net, [(x, net(x).argmax(1))], 1)",
     "validation inside": """
 net = Tiny(); optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 for number, (x, y) in enumerate(train):
@@ -326,9 +333,11 @@ for number, (x, y) in enumerate(train):
         net.train()
     steps(net, [(x, y)], 1, optimizer)
 """,
-    "moved": "net = Tiny().to('cuda'); other = Tiny().cuda(); nn.ReLU().cuda(); third = Tiny().to(torch.device('cuda', 0))",
-    "not for images": "block = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ReLU()); broken = nn.Sequential(nn.Conv2d(3, 4, 3),"
-    " nn.Flatten(), nn.Linear(7, 10))",
+    "moved": """
+net = Tiny().to("cuda"); other = Tiny().cuda(); nn.ReLU().cuda(); third = Tiny().to(torch.device("cuda", 0))
+""",
+    "not for images": "block = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ReLU())\n"
+    "broken = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 10))",
     "class alone": """
 class NeedsNothing(nn.Module):
     def __init__(self):

@@ -8,11 +8,10 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import MagicMock
 
 # Packages that notebooks import out of habit and the labs do not need: an absent one costs no points.
 OPTIONAL = (
@@ -36,6 +35,67 @@ WITHHELD = ("grader", "reference", "fixtures")
 Spec = importlib.machinery.ModuleSpec
 
 
+class Absent:
+    """Whatever a package that is not installed would give: any use of it gives another one, and it is empty."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        """Anything may be passed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return Absent()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return Absent()
+
+    __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __call__
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Nothing is kept."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+    def __float__(self) -> float:
+        return 0.0
+
+    def __int__(self) -> int:
+        return 0
+
+    def __format__(self, spec: str) -> str:
+        return ""
+
+    def __enter__(self) -> Any:
+        return Absent()
+
+    def __exit__(self, *_error: Any) -> None:
+        """An error inside is the student's."""
+
+    def __instancecheck__(self, value: Any) -> bool:
+        return False
+
+    def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
+        return (Absent,)
+
+
+class AbsentModule(ModuleType):
+    """A module in which every name exists."""
+
+    __version__ = "999.0.0"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return Absent()
+
+
 class StandIn:
     """Finds optional packages that are not installed and lets every name in them exist and do nothing."""
 
@@ -47,9 +107,7 @@ class StandIn:
         return Spec(fullname, self, is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: Spec) -> ModuleType:
-        module = MagicMock(name=spec.name)
-        module.__name__, module.__spec__, module.__path__ = spec.name, spec, []
-        return module
+        return AbsentModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """A stand-in has nothing to execute."""

@@ -1,4 +1,4 @@
-"""Lines for the shell: what would install or download is left out, and what is printed stays within bounds."""
+"""Lines for the shell, prints, errors and exits of a cell: bounded in time and size, and with no effect beyond it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ class Shell:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._namespace = shell.user_ns
+        self._expanded: Callable[..., str] = shell.var_expand
         self._system: Callable[[str], None] = shell.system
         self._getoutput: Callable[..., Any] = shell.getoutput
         shell.system = self.system  # type: ignore[method-assign]
         shell.getoutput = self.getoutput  # type: ignore[method-assign, assignment]
 
     def system(self, command: str) -> None:
+        command = self._expanded(command, depth=1)  # names in braces, seen from where the line stands
         if LEFT_OUT.match(command):
             print(f"left out by the grader: {command[:200]}")
             self._namespace["_exit_code"] = 0
@@ -36,6 +38,7 @@ class Shell:
             self._system(command)
 
     def getoutput(self, command: str, *args: Any, **kwargs: Any) -> Any:
+        command = self._expanded(command, depth=1)
         return self._getoutput("true" if LEFT_OUT.match(command) else command, *args, **kwargs)
 
 
@@ -58,9 +61,16 @@ class Printed:
         return len(text)
 
 
+def _leave() -> None:
+    """`exit()` ends its cell; the kernel is the grader's to end."""
+    raise SystemExit("exit() was called")
+
+
 def install(shell: InteractiveShell) -> Callable[[], None]:
     """Put both in place; what is returned begins a new cell."""
     Shell(shell)
+    shell.ask_exit = _leave  # type: ignore[attr-defined]
+    shell.InteractiveTB.set_mode("Plain")  # others take seconds over a deep recursion
     streams = [Printed(sys.stdout), Printed(sys.stderr)]
 
     def new_cell() -> None:
