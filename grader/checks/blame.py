@@ -7,7 +7,7 @@ hindered where it
 - was stopped, or not run any more, because a limit of time was reached or the kernel was gone;
 - stumbled over what only the grader's machine lacks: a GPU, the network, a drive, a folder, a package;
 - raised here, although its saved outputs show that it ran to its end at the student's;
-- uses a name that a hindered cell would have given a value;
+- lacks a name that a hindered cell would have given a value, or found None in its place;
 - ran, but a hook of the grader's failed in it, so that not all of it was seen.
 
 A cell whose saved outputs hold an error failed at the student's as well, and is never hindered. A hindered cell whose
@@ -54,9 +54,9 @@ def _is_hindered(cell: CellRun) -> bool:
 
 
 def _needs_one_of(lab: Lab, cell: CellRun, hindered: list[CellRun]) -> bool:
-    name = _UNDEFINED.match(cell.error)
-    codes = (lab.code.cells.get(other.index) for other in hindered)
-    return cell.earlier != "raised" and name is not None and any(c is not None and name[1] in c.binds for c in codes)
+    undefined, codes = _UNDEFINED.match(cell.error), lab.code.cells
+    lacking = {undefined[1]} if undefined else codes[cell.index].uses if "NoneType" in cell.error else frozenset()
+    return cell.earlier != "raised" and any(not lacking.isdisjoint(codes[other.index].binds) for other in hindered)
 
 
 def hindrance(lab: Lab, sign: str) -> CellRun | None:

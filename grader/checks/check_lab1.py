@@ -13,6 +13,7 @@ from grader.checks.support import differs, for_a_person, largest_net, missing, w
 from grader.checks.training import (
     LN_10,
     TRAINS,
+    is_fresh,
     loop_bugs,
     main_run,
     no_run,
@@ -309,10 +310,13 @@ def check_lab1_observations(evidence: Evidence) -> None:
 
 @check("lab1.h", "decayed", evidence="trace")
 def check_decay(lab1: Lab) -> None:
-    """A run's learning rate really falls while it trains."""
+    """The learning rate of a run really falls while it trains a fresh network."""
     runs = training_runs(lab1)
-    if any(run.decays for run in runs) or any(_goes_on_slower(*pair) for pair in pairwise(runs)):
+    decayed = [run for run in runs if run.decays]
+    if any(is_fresh(lab1, run) for run in decayed) or any(_goes_on_slower(*pair) for pair in pairwise(runs)):
         return
+    if decayed:
+        fail(f"the run with decay goes on with a trained network ({decayed[0].describe()})", credit=0.5)
     no_run(lab1, f"the learning rate never fell during a run; found {runs[-1].describe()}")
 
 

@@ -97,7 +97,7 @@ def _bn_behind_activation(layers: tuple[LayerRecord, ...]) -> bool:
 
 def runs_with_bn(lab: Lab) -> list[Run]:
     """Runs of nets that execute a BN layer behind each convolution."""
-    return [run for run in training_runs(lab) if run.has_bn or run.is_any(*BN)]
+    return [run for run in training_runs(lab) if run.has_bn]
 
 
 @check("lab2.b.bn", "trained", evidence="trace")
@@ -122,10 +122,12 @@ def is_larger(run: Run) -> bool:
 
 @check("lab2.b.lr", "larger_rate_with_bn", evidence="trace")
 def check_larger_rate_with_bn(lab2: Lab) -> None:
-    """A network with BN is trained with a learning rate larger than the 0.01 of Lab 1."""
+    """A network with BN is trained from fresh weights with a learning rate larger than the 0.01 of Lab 1."""
     runs = runs_with_bn(lab2)
-    if not any(is_larger(run) for run in runs):
+    larger = [run for run in runs if is_larger(run)]
+    if not larger:
         no_run(lab2, f"no network with BN was trained with a larger learning rate; found {found_rates(runs)}")
+    judge_runs(lab2, larger)
 
 
 @check("lab2.b.lr", "comparison", evidence="trace")
@@ -207,7 +209,7 @@ def check_swish_observations(evidence: Evidence) -> None:
 @check("lab2.c.lr", "trained", evidence="trace")
 def check_rates_trained(evidence: Evidence, lab2: Lab) -> None:
     """A network with BN is trained with each of the learning rates 1.0, 0.1, 0.05, 0.01, 0.005, 0.001."""
-    judge_sweep(evidence, lab2, "lab2.c.lr", learning_rates(lab2, RATES))
+    judge_sweep(evidence, lab2, "lab2.c.lr", "learning rate", learning_rates(lab2, RATES))
 
 
 @check("lab2.c.lr", "reported", evidence="record")
@@ -225,7 +227,7 @@ def check_rates_observations(evidence: Evidence) -> None:
 @check("lab2.c.l2", "trained", evidence="trace")
 def check_strengths_trained(evidence: Evidence, lab2: Lab) -> None:
     """A network with BN is trained with each L2 strength 1e-2, 1e-3, 1e-4, 1e-5, 0.0 at a learning rate of 0.01."""
-    judge_sweep(evidence, lab2, "lab2.c.l2", strengths(lab2, STRENGTHS))
+    judge_sweep(evidence, lab2, "lab2.c.l2", "L2 strength", strengths(lab2, STRENGTHS))
 
 
 @check("lab2.c.l2", "reported", evidence="record")

@@ -33,9 +33,9 @@ def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]
     """The verdict, true or false, is right."""
     answer = answer_to(evidence, item)
     if answer.verdict is None and answer.problem and answer.explanation:
-        could_not_check(answer.problem, text=answer.explanation[:EXCERPT], where=answer.source)
+        could_not_check(answer.problem.rstrip("."), text=answer.explanation[:EXCERPT], where=answer.source)
     if answer.verdict is None:
-        fail(answer.problem or "no verdict was found", where=answer.source)
+        fail((answer.problem or "no verdict was found").rstrip("."), where=answer.source)
     if answer.verdict not in key[item]:
         fail(f"the verdict {answer.verdict} is not right", where=answer.source)
 

@@ -25,8 +25,8 @@ class Trial:
     worth: float
 
 
-def judge_sweep(evidence: Evidence, lab: Lab, item: str, wanted: dict[float, Trial | None]) -> None:
-    """The share of a sweep's values that were really trained, each by its best trial."""
+def judge_sweep(evidence: Evidence, lab: Lab, item: str, what: str, wanted: dict[float, Trial | None]) -> None:
+    """The share of a sweep's values (of `what`) that were really trained, each by its best trial."""
     trials = {value: trial for value, trial in wanted.items() if trial is not None}
     worth = sum(trial.worth for trial in trials.values()) / len(wanted)
     if worth == 1:
@@ -34,16 +34,17 @@ def judge_sweep(evidence: Evidence, lab: Lab, item: str, wanted: dict[float, Tri
     credit = worth if len(trials) >= A_SWEEP else 0.0
     absent = [value for value in wanted if value not in trials]
     if absent:
-        values = ", ".join(f"{value:g}" for value in absent)
+        reason = f"no run was trained with {what} {', '.join(f'{value:g}' for value in absent)}"
         if all(mentions(words(evidence, item), value) for value in absent):
-            could_not_check(f"nothing was trained with {values}, but the answer reports it: a person must look")
-        no_run(lab, f"nothing was trained with {values}", credit=credit)
-    short = [
-        f"{value:g} {' and '.join(shortcomings(lab, trial.run)) or 'with another learning rate'} ({trial.run.where})"
-        for value, trial in trials.items()
-        if trial.worth < 1
-    ]
-    fail(f"trained, but not as asked: {'; '.join(short)}", credit=credit)
+            could_not_check(f"{reason}, but the answer reports it: a person must look")
+        found = ", ".join(f"{value:g} ({trial.run.where})" for value, trial in trials.items()) or "none of its values"
+        no_run(lab, f"{reason}; found {found}", credit=credit)
+    short = [f"{value:g} was trained {_how(lab, trial)}" for value, trial in trials.items() if trial.worth < 1]
+    fail(f"{what} {'; '.join(short)}", credit=credit)
+
+
+def _how(lab: Lab, trial: Trial) -> str:
+    return f"{' and '.join(shortcomings(lab, trial.run)) or 'with another learning rate'} ({trial.run.where})"
 
 
 def best_trial(lab: Lab, runs: Iterable[tuple[Run, float]]) -> Trial | None:

@@ -76,7 +76,8 @@ class Run:
     def has_bn(self) -> bool:
         """A batch normalisation is executed behind each convolution, before or after its activation."""
         kinds = [layer.kind for layer in self.layers if layer.kind in ("conv", "bn")]
-        return len(kinds) > 0 and kinds == ["conv", "bn"] * (len(kinds) // 2)
+        in_order = len(kinds) > 0 and kinds == ["conv", "bn"] * (len(kinds) // 2)
+        return in_order or self.is_any("simplenn_bn", "simplenn_bn_swish")
 
     def is_any(self, *names: str) -> bool:
         """Whether the net equals one of these architectures."""

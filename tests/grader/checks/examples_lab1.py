@@ -451,6 +451,12 @@ DECAYED = [
         "scheduler never stepped", work(decay=None), "the learning rate never fell during a run; found cell 5: 40 steps"
     ),
     fails("rises", work(**only(trained(rates=(0.001, 0.01)))), "never fell"),
+    fails(
+        "of a trained network",
+        work(decay=Cell("", run(optimizer=1, rates=(0.01, 0.001), earlier_steps=40))),
+        "the run with decay goes on with a trained network (cell 6",
+        0.5,
+    ),
     fails("another net with a smaller rate", work(decay=Cell("", (*built(1), *run(1, rates=(0.001,))))), "never fell"),
     stays_open("hindered", work(decay=raised(NO_GPU_HERE, "train(net, 0.1)"), late=Cell(DEFINED)), "cell 6 raised"),
 ]

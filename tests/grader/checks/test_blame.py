@@ -76,6 +76,13 @@ def test_names_that_a_hindered_cell_would_have_bound_hinder_further() -> None:
     assert indices(*cells) == [0, 1, 2, 3]
 
 
+def test_so_does_none_in_their_place() -> None:
+    nothing = "TypeError: 'NoneType' object is not iterable"
+    cells = (Cell("loader = None"), raised(WORLD[0], "import x\nloader = make()"), raised(nothing, "train(loader)"))
+    assert indices(*cells) == [1, 2]
+    assert indices(*cells[:2], raised(nothing, "train(other)")) == [1]
+
+
 def test_a_name_of_the_students_own_failure_does_not() -> None:
     cells = (raised(OWN[1], "net = build()"), raised("NameError: name 'net' is not defined", "train(net)"))
     assert indices(*cells) == []
