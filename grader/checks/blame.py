@@ -65,6 +65,10 @@ def hindrance(lab: Lab, sign: str) -> CellRun | None:
 
 
 def own_failure(lab: Lab, sign: str) -> CellRun | None:
-    """The cell to name beside what is missed: the first that failed on the way to such code, else the first at all."""
-    failed = [cell for cell in lab.cells if cell.status != "ok"]
+    """The cell to name beside what is missed: the first that failed on the way to such code, else the first at all.
+
+    A hindered cell that has nothing to do with it would only confuse.
+    """
+    hindered = {cell.index for cell in hindered_cells(lab)}
+    failed = [cell for cell in lab.cells if cell.status != "ok" and cell.index not in hindered]
     return next((cell for cell in failed if lab.code.reaches(cell.index, sign)), failed[0] if failed else None)

@@ -38,6 +38,8 @@ PARAMETERS = 82_030
 # Layer by layer with biases, and of the weights alone; 81,792 is the sum of the latter.
 LAYER_PARAMETERS = ({608, 1_168, 69_240, 10_164, 850}, {600, 1_152, 69_120, 10_080, 840})
 TOTALS = {PARAMETERS, 81_792}
+# With the given setting the loss stands at 2.30 for some 50 steps; after 120 it was 1.7 on the course's images.
+ENOUGH_STEPS = 100
 LOADS = r"DataLoader|_?loader\b|\bfor\b.*\benumerate\("
 
 
@@ -115,7 +117,7 @@ def check_preprocessing(lab1: Lab) -> None:
     if seen.shape[1:] != (3, 32, 32) or not seen.dtype.startswith(("float", "bfloat")):
         fail(f"{lab1.where(seen)}: the model was fed {seen.dtype} images {seen.shape}; expected float (N, 3, 32, 32)")
     mean, std = seen.mean or (), seen.std or ()
-    if all(abs(m) < 0.6 for m in mean) and all(0.4 < s < 1.7 for s in std) and (seen.low or 0) < -0.2:
+    if all(abs(m) < 1 for m in mean) and all(0.3 < s < 2.5 for s in std) and (seen.low or 0) < -0.2:
         return
     found = f"values from {seen.low} to {seen.high}, mean {mean}, deviation {std}"
     fail(f"{lab1.where(seen)}: the training images are not normalised: {found}; use transforms.Normalize", credit=0.5)
@@ -266,13 +268,14 @@ def check_learns(lab1: Lab) -> None:
     run = main_run(lab1)
     if run.steps >= 16 and not run.losses:
         fail(f"the training loss is not a finite number ({run.describe()})")
-    ends = min(8, len(run.losses) // 4)
-    if ends < 3:
-        could_not_check(f"{len(run.losses)} training steps are too few to see the loss fall ({run.describe()})")
+    ends = max(1, min(8, len(run.losses) // 4))
     start, end = fmean(run.losses[:ends]), fmean(run.losses[-ends:])
-    if end > start - 0.02:
-        steps = f"{start:.3f} in the first {ends} steps, {end:.3f} in the last {ends} of {len(run.losses)}"
-        fail(f"the training loss does not fall: {steps} ({run.describe()})")
+    if end < start - 0.02 and ends > 2:
+        return
+    if len(run.losses) < ENOUGH_STEPS:
+        could_not_check(f"{len(run.losses)} training steps are too few to see the loss fall ({run.describe()})")
+    steps = f"{start:.3f} in the first {ends} steps, {end:.3f} in the last {ends} of {len(run.losses)}"
+    fail(f"the training loss does not fall: {steps} ({run.describe()})")
 
 
 @check("lab1.g", "initial_loss", evidence="trace")

@@ -36,7 +36,8 @@ def check_augmentation(lab2: Lab) -> None:
             crop = f"the largest shift is {transform.max_shift} pixels" if transform.max_shift else "nothing is cropped"
             found = f"{crop}, {'with' if transform.flips else 'without'} flips"
             fail(f"{run.where}: expected random crops with a padding of 4 and random flips; {found}", credit=0.5)
-    no_run(lab2, "no run was trained on augmented images: every image reached the network the same way each time")
+    reason = "no run was trained on augmented images: every image reached the network the same way each time"
+    no_run(lab2, reason, wanted=lambda run: run.augments)
 
 
 @check("lab2.a", "validation_unaugmented", evidence="trace")
@@ -105,7 +106,7 @@ def check_bn_trained(lab2: Lab) -> None:
     """The network with BN is trained from fresh weights, on augmented images."""
     runs = runs_with_bn(lab2)
     if not runs:
-        no_run(lab2, "no run trained SimpleNN with BN layers after its convolutions")
+        no_run(lab2, "no run trained SimpleNN with BN layers after its convolutions", wanted=lambda run: run.has_bn)
     judge_runs(lab2, runs)
 
 
@@ -126,7 +127,8 @@ def check_larger_rate_with_bn(lab2: Lab) -> None:
     runs = runs_with_bn(lab2)
     larger = [run for run in runs if is_larger(run)]
     if not larger:
-        no_run(lab2, f"no network with BN was trained with a larger learning rate; found {found_rates(runs)}")
+        reason = f"no network with BN was trained with a larger learning rate; found {found_rates(runs)}"
+        no_run(lab2, reason, wanted=lambda run: run.has_bn)
     judge_runs(lab2, larger)
 
 
@@ -181,20 +183,22 @@ def _no_swish(lab: Lab) -> None:
 @check("lab2.b.swish", "trained", evidence="trace")
 def check_swish_trained(lab2: Lab) -> None:
     """The network with BN and Swish is trained with a learning rate of 0.1."""
-    runs = [run for run in training_runs(lab2) if run.is_any(*SWISH) or _executes_swish(run)]
+    runs = [run for run in training_runs(lab2) if has_swish(run)]
     if not runs:
-        no_run(lab2, "no run trained a network with Swish")
+        no_run(lab2, "no run trained a network with Swish", wanted=has_swish)
     with_bn = [run for run in runs if run.has_bn]
     if not with_bn:
-        no_run(lab2, f"Swish was trained without BN layers ({runs[0].describe()})", credit=0.5)
+        no_run(lab2, f"Swish was trained without BN layers ({runs[0].describe()})", credit=0.5, wanted=has_swish)
     wanted = [run for run in with_bn if same(run.rate, 0.1)]
     if not wanted:
-        no_run(lab2, f"BN with Swish was trained with lr={found_rates(with_bn)}; the item asks for 0.1", credit=0.5)
+        reason = f"BN with Swish was trained with lr={found_rates(with_bn)}; the item asks for 0.1"
+        no_run(lab2, reason, credit=0.5, wanted=has_swish)
     judge_runs(lab2, wanted)
 
 
-def _executes_swish(run: Run) -> bool:
-    return any(layer.type in SWISH_PARTS for layer in run.layers)
+def has_swish(run: Run) -> bool:
+    """The net is one of those with Swish, or executes a sigmoid among its layers."""
+    return run.is_any(*SWISH) or any(layer.type in SWISH_PARTS for layer in run.layers)
 
 
 @check("lab2.b.swish", "observations", evidence="person")
@@ -257,7 +261,7 @@ def check_l1_penalty(lab2: Lab) -> None:
         fail(f"{run.where}: weight_decay={run.weight_decay:g} is still on: L1 should take L2's place", credit=0.75)
     penalised = [run for run in training_runs(lab2) if run.penalty is not None]
     if not penalised:
-        no_run(lab2, "no run had an L1 penalty as a part of its loss")
+        no_run(lab2, "no run had an L1 penalty as a part of its loss", wanted=has_l1)
     _judge_other_penalty(penalised[-1])
 
 

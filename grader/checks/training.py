@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from grader.checks.outcome import could_not_check, fail
@@ -34,15 +34,17 @@ def training_runs(lab: Lab) -> tuple[Run, ...]:
     no_run(lab, "no optimizer step on training images was seen when the notebook ran")
 
 
-def no_run(lab: Lab, reason: str, *, credit: float = 0.0, **found: object) -> NoReturn:
-    """A training that was asked for was not seen; an optimizer that was left behind with an old net is named."""
-    astray = next((run for run in lab.runs if not run.updates_called_net), None)
+def no_run(
+    lab: Lab, reason: str, *, credit: float = 0.0, wanted: Callable[[Run], bool] = lambda _run: True
+) -> NoReturn:
+    """A training that was `wanted` was not seen; one whose optimizer was left behind with an old net is named."""
+    astray = next((run for run in lab.runs if not run.updates_called_net and wanted(run)), None)
     if astray is not None:
         reason += (
             f"; in {astray.where} the optimizer steps another network than the one that is called: make the optimizer "
             "after the network"
         )
-    missing(lab, reason, sign=TRAINS, credit=credit, **found)
+    missing(lab, reason, sign=TRAINS, credit=credit)
 
 
 def main_run(lab: Lab) -> Run:

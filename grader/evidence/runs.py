@@ -206,11 +206,14 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
 
 
 def _updates_called_net(steps: Sequence[StepEvent], nets: Mapping[int, NetEvent]) -> bool:
-    """Whether the parameters that are stepped are of the net that was called, or of another part before the loss."""
+    """Whether the parameters that are stepped are of the net that was called, or of another part before the loss.
+
+    A net that a new one took the name of is gone, so that its parameters are no net's; gradients tell them apart.
+    """
     stepped, called = steps[0].net, steps[0].fed
-    if stepped is None or called is None or stepped == called:
+    if called is None or stepped == called:
         return True
-    outputs = [nets[number].output for number in (stepped, called) if number in nets]
+    outputs = [event.output for number, event in nets.items() if number in (stepped, called)]
     rivals = len(outputs) == 2 and all(outputs) and outputs[0][1:] == outputs[1][1:]  # type: ignore[index]
     return not rivals and any(step.has_gradients for step in steps)
 

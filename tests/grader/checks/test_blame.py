@@ -124,3 +124,4 @@ def test_or_the_first_at_all_or_none() -> None:
     assert first is not None
     assert first.index == 1
     assert own_failure(lab("lab1", [DEFINITION]), SIGN) is None
+    assert own_failure(lab("lab1", [DEFINITION, raised(WORLD[0], "import albumentations")]), SIGN) is None

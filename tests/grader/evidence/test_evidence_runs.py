@@ -209,6 +209,11 @@ def test_no_gradients_no_update() -> None:
     assert not only(*parts, step(0, fed=1, has_gradients=False)).updates_called_net
 
 
+def test_parameters_of_a_net_that_is_gone() -> None:
+    run = only(net(1, "conv"), step(None, fed=1, has_gradients=False))
+    assert not run.updates_called_net
+
+
 # -- images, validation, penalty --------------------------------------------------------------------------------------
 
 
