@@ -51,6 +51,9 @@ class Layers:
     def _uniform(self, size: int) -> Tensor:
         return torch.rand(size, generator=self.generator, dtype=torch.float64) + 0.5
 
+    def _signs(self, size: int) -> Tensor:
+        return torch.randint(0, 2, (size,), generator=self.generator) * 2.0 - 1.0
+
     def conv(self, x: Tensor, channels: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool) -> Tensor:
         """x (N, C, H, W) -> (N, channels, H', W')."""
         shape = (channels, x.shape[1], kernel, kernel)
@@ -70,7 +73,8 @@ class Layers:
         weights = self._next(
             Layer("bn", (size,), self.position - 1),
             lambda: {
-                "weight": self._uniform(size),
+                # Of both signs: with positive ones alone, BN and max-pooling could be exchanged unnoticed.
+                "weight": self._uniform(size) * self._signs(size),
                 "bias": self._normal(size, scale=0.2),
                 "running_mean": self._normal(size, scale=0.2),
                 "running_var": self._uniform(size),

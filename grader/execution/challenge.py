@@ -6,9 +6,10 @@ attributes are called.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,19 @@ class Challenge:
 
 
 @dataclass(frozen=True)
+class Question:
+    """Images (IMAGES, 3, 32, 32) float64 and the weights that all architectures of one group share."""
+
+    names: tuple[str, ...]
+    images: Tensor
+    layers: Layers
+
+    def answer(self, name: str, mode: str) -> Tensor:
+        """The logits (IMAGES, 10) float64 of one of the architectures in `eval` or `train` mode."""
+        return ARCHITECTURES[name](self.images, self.layers.restart(training=mode == "train"))
+
+
+@dataclass(frozen=True)
 class Reply:
     """Outputs (IMAGES, 10) float64 by mode, the precision that they were computed in, or the problem."""
 
@@ -79,29 +93,41 @@ def candidates(net: NetEvent) -> list[list[str]]:
     return list(groups.values())
 
 
-def write_request(folder: Path, net: int, names: list[str], seed: int) -> None:
-    """Draw weights and images for one group of architectures and write `request.safetensors` and `.json`."""
-    images, layers = _draw(names, seed)
-    tensors = {f"{i}.{key}": value for i, (_, weights) in enumerate(layers.drawn) for key, value in weights.items()}
-    save_file({"images": images, **tensors}, folder / "request.safetensors")
-    question = {"net": net, "layers": [_as_json(layer) for layer, _ in layers.drawn]}
-    (folder / "request.json").write_text(json.dumps(question))
-
-
-def _draw(names: list[str], seed: int) -> tuple[Tensor, Layers]:
-    """Images (IMAGES, 3, 32, 32) float64 and the weights that all architectures of the group share."""
+def draw(names: list[str], seed: int) -> Question:
+    """Draw images and weights for one group of architectures."""
     generator = torch.Generator().manual_seed(seed)
     layers = Layers(generator)
     images = torch.randn(IMAGES, 3, 32, 32, generator=generator, dtype=torch.float64)
-    ARCHITECTURES[names[0]](images, layers)
-    return images, layers
+    with _on_one_thread():
+        ARCHITECTURES[names[0]](images[:1], layers)
+    return Question(tuple(names), images, layers)
+
+
+def write_request(folder: Path, net: int, question: Question) -> None:
+    """Write `request.safetensors`, which holds images and weights, and `request.json`, which says what they are for."""
+    drawn = question.layers.drawn
+    tensors = {f"{i}.{key}": value for i, (_, weights) in enumerate(drawn) for key, value in weights.items()}
+    save_file({"images": question.images, **tensors}, folder / "request.safetensors")
+    request = {"net": net, "layers": [_as_json(layer) for layer, _ in drawn]}
+    (folder / "request.json").write_text(json.dumps(request))
+
+
+@contextlib.contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Small nets gain nothing from more, and kernels of students are at work beside."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _as_json(layer: Layer) -> dict[str, Any]:
     return {"kind": layer.kind, "shape": list(layer.shape), "after": layer.after}
 
 
-def read_reply(folder: Path, net: int, names: list[str], seed: int) -> Challenge:
+def read_reply(folder: Path, net: int, question: Question) -> Challenge:
     """Compare the outputs in `reply.safetensors` with those of each architecture in the group.
 
     The reply is the student's: a missing, oversized or malformed one is a challenge without an answer.
@@ -110,12 +136,9 @@ def read_reply(folder: Path, net: int, names: list[str], seed: int) -> Challenge
     if reply.problem is not None:
         return Challenge(net, (), {}, reply.problem)
     tolerance, last = TOLERANCES[reply.precision], _last(reply.outputs)
-    images, layers = _draw(names, seed)
-    expected = {
-        name: {mode: ARCHITECTURES[name](images, layers.restart(training=mode == "train")) for mode in MODES}
-        for name in names
-    }
-    differences = {name: _differences(reply.outputs, expected[name], last) for name in names}
+    with _on_one_thread():
+        expected = {name: {mode: question.answer(name, mode) for mode in MODES} for name in question.names}
+    differences = {name: _differences(reply.outputs, expected[name], last) for name in question.names}
     softmax = _softmax_undone(reply.outputs) if last == "softmax" else None
     return Challenge(
         net,
@@ -125,7 +148,7 @@ def read_reply(folder: Path, net: int, names: list[str], seed: int) -> Challenge
         equal_in_eval=tuple(name for name, pair in differences.items() if pair[0] <= tolerance < pair[1]),
         equal_but_softmax=tuple(
             name
-            for name in names
+            for name in question.names
             if softmax is not None and max(_differences(softmax, expected[name], "log_softmax")) <= 1e3 * tolerance
         ),
         last=last,

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from grader.execution.cells import CellResult, run_cell, run_hidden, runnable
-from grader.execution.challenge import Challenge, candidates, read_reply, write_request
+from grader.execution.challenge import Challenge, candidates, draw, read_reply, write_request
 from grader.execution.kernel import KernelStartError, Limits, start_kernel
 from grader.execution.outputs import BoundedClient
 from grader.execution.trace_events import MAX_BYTES, NetEvent, ReadyEvent, read_events
@@ -107,12 +107,12 @@ async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> C
     number = len(execution.challenges)
     folder = execution.scratch / f"challenge-{number}"
     folder.mkdir()
-    seed = execution.seed + number
-    write_request(folder, net.net, names, seed)
+    question = draw(names, execution.seed + number)
+    write_request(folder, net.net, question)
     line = f"__import__('course_world.challenge').challenge.answer({str(folder)!r})"
     if not await run_hidden(execution.client, line, execution.limits.challenge):
         execution.problem = f"{net.cls} gave no answer on images of the grader's and blocked the kernel"
-    return read_reply(folder, net.net, names, seed)
+    return read_reply(folder, net.net, question)
 
 
 def _write(out: Path, notebook: Any, execution: Execution) -> None:

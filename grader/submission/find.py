@@ -32,7 +32,7 @@ NAME_HINTS = {
     "predict": r"predict",
 }
 # Content decides between levels, a name within one: the usual name counts more than a similar one.
-LEVEL, USUAL_NAME, SIMILAR_NAME = 10, 6, 3
+LEVEL, USUAL_NAME, COPY_OF_USUAL_NAME, SIMILAR_NAME = 10, 6, 5, 3
 MOST_LIKELY = 6  # notebooks considered for one role
 
 
@@ -78,7 +78,7 @@ def find_submission(root: Path) -> Submission:
             f"{root} is not a notebook; --submission takes the folder with the notebooks, or one notebook{unpack}"
         )
     base = root if root.is_dir() else root.parent
-    files, aside = _files(root) if root.is_dir() else ([root], [])
+    files, aside = _files(root) if root.is_dir() else ([root, *_modules_beside(root)], [])
     notebooks, other = _assign([_inspect(path) for path in files if _is_notebook(path)], base)
     return Submission(
         root=base,
@@ -98,6 +98,12 @@ def _is_notebook(path: Path) -> bool:
 def _named_predictions(path: Path) -> bool:
     name = path.stem.lower()
     return path.suffix.lower() == ".csv" and "pred" in name and "sample" not in name
+
+
+def _modules_beside(notebook: Path) -> list[Path]:
+    """Python files in the folder of a notebook that was named alone: it may import them."""
+    paths = (Path(entry.path) for entry in _entries(notebook.parent) if entry.is_file(follow_symlinks=False))
+    return [path for path in paths if path.suffix == ".py"]
 
 
 def _files(root: Path) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -178,10 +184,11 @@ def role_levels(content: Content) -> dict[str, int]:
 
 def _name_score(path: Path, role: str) -> int:
     """Points for the name: the usual one, a similar one, or one that says nothing about this role."""
-    stem = re.sub(r"\(\d+\)|-?copy\d*$", "", re.sub(r"[\s_]+", "-", path.stem.lower().strip())).strip("-")
+    name = re.sub(r"[\s_]+", "-", path.stem.lower().strip())
+    stem = re.sub(r"\(\d+\)|-?copy\d*$", "", name).strip("-")
     usual = USUAL_NAMES[role].removesuffix(".ipynb").replace("_", "-")
     if stem == usual:
-        return USUAL_NAME
+        return USUAL_NAME if stem == name else COPY_OF_USUAL_NAME
     return SIMILAR_NAME if re.search(NAME_HINTS[role], stem) else 0
 
 

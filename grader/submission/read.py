@@ -80,7 +80,7 @@ def _bytes(path: Path) -> bytes:
 def _upgrade(path: Path, notebook: dict[str, Any]) -> dict[str, Any]:
     """Formats 1 to 3, by nbformat's own converters."""
     try:
-        upgraded: dict[str, Any] = nbformat.convert(nbformat.from_dict(notebook), 4)
+        upgraded: dict[str, Any] = nbformat.convert(nbformat.reader.reads(json.dumps(notebook)), 4)
     except Exception as error:  # noqa: BLE001  (the converters raise whatever they stumble over)
         raise NotebookError(
             f"{path.name} is a notebook of format {notebook['nbformat']} that cannot be brought to format 4 "
