@@ -38,6 +38,10 @@ PARAMETERS = 82_030
 # Layer by layer with biases, and of the weights alone; 81,792 is the sum of the latter.
 LAYER_PARAMETERS = ({608, 1_168, 69_240, 10_164, 850}, {600, 1_152, 69_120, 10_080, 840})
 TOTALS = {PARAMETERS, 81_792}
+FIRST_LOSS = re.compile(
+    r"(?:initial|before|first|start|\b(?:step|batch|iter\w*)\W{0,3}[01]\b|\[\s*[01],\s*[01]\])[^\n]{0,80}?(?<![\d.])2\.[23]\d",
+    re.IGNORECASE,
+)
 # With the given setting the loss stands at 2.30 for some 50 steps; after 120 it was 1.7 on the course's images.
 ENOUGH_STEPS = 100
 LOADS = r"DataLoader|_?loader\b|\bfor\b.*\benumerate\("
@@ -295,8 +299,7 @@ def _shows_initial_loss(evidence: Evidence, lab: Lab) -> bool:
     """A number near 2.303, or ln 10, in the answer, or in a line of output that says it is the first."""
     if re.search(r"(?<![\d.])2\.[23]\d*|\bln\s*\(?10|log\s*\(?10", words(evidence, "lab1.g")):
         return True
-    first = re.compile(r"(?:initial|before|first|start|\bstep\W{0,3}0\b)[^\n]{0,80}?(?<![\d.])2\.[23]\d", re.IGNORECASE)
-    return any(first.search(text) for text in lab.texts())
+    return any(FIRST_LOSS.search(text) for text in lab.texts())
 
 
 @check("lab1.g", "validation_accuracy", evidence="record")

@@ -413,6 +413,7 @@ INITIAL_LOSS = [
     passes(
         "in the training loop", work(training=Cell(TRAINING, FIRST.seen, printed="Initial loss: 2.3087"), decay=None)
     ),
+    passes("of the first batch", work(training=Cell(TRAINING, FIRST.seen, printed="[1,   1] loss: 2.304"), decay=None)),
     passes("written", work(training=FIRST, decay=None, answers=markdown("(g) It is 2.31, about ln(10)."))),
     passes("in a report", partial(reported, {"lab1.g": "The loss starts at log 10."}, training=FIRST, answers=None)),
     fails(
