@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+
+import numpy as np
 
 from grader.checks.claims import judge_accuracy
 from grader.checks.outcome import check, could_not_check, fail
@@ -144,10 +145,6 @@ def check_held_out_accuracy(evidence: Evidence, rubric: Rubric, record_property:
 def share(accuracy: float, rubric: Rubric, wanted: float) -> float:
     """Share of the points on the rubric's piecewise linear scale, which ends with 1 at the bar."""
     scale = rubric.held_out_scale
-    points = [(a, s) for a, s in zip(scale.accuracy, scale.share, strict=True) if a < wanted] + [(wanted, 1.0)]
-    if accuracy <= points[0][0]:
-        return points[0][1]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if accuracy <= x1:
-            return y0 + (y1 - y0) * (accuracy - x0) / (x1 - x0)
-    return 1.0
+    below = [(a, s) for a, s in zip(scale.accuracy, scale.share, strict=True) if a < wanted]
+    accuracies, shares = zip(*below, (wanted, 1.0), strict=True)
+    return float(np.interp(accuracy, accuracies, shares))

@@ -8,6 +8,7 @@ from textwrap import indent
 from evidence_builders import (
     AUGMENTED,
     Cell,
+    answer,
     broken,
     built,
     dataset,
@@ -73,6 +74,16 @@ def lab1(**changes: Cell | None) -> Evidence:
 def reported(passages: dict[str, str], **changes: Cell | None) -> Evidence:
     """The same with a report."""
     return evidence(lab("lab1", (CELLS | changes).values()), passages=passages, read=("report.pdf",))
+
+
+def answered(item: str, text: str) -> Evidence:
+    """Answers in answers.yaml alone."""
+    return evidence(lab("lab1", (CELLS | {"answers": None}).values()), answers=[answer(item, None, text)])
+
+
+def damaged() -> Evidence:
+    """A report that cannot be read."""
+    return evidence(lab("lab1", (CELLS | {"answers": None}).values()), problems=("report.pdf: the PDF is damaged",))
 
 
 def work(**changes: Cell | None) -> partial[Evidence]:
@@ -196,6 +207,8 @@ DISCUSSION = [
         work(answers=markdown("We normalize the images, since nets train better on centred inputs.")),
         "text that may be the answer",
     ),
+    stays_open("in answers.yaml", partial(answered, "lab1.b", "Normalize, since..."), "for a person to judge"),
+    stays_open("a damaged report", partial(damaged), "no answer was found, but a report could not be read: report.pdf"),
     stays_open("a report without headings", partial(reported, {}, answers=None), "no heading of Lab 1"),
     fails("none", work(answers=None), "no written answer to Lab 1 (b) was found in lab1.ipynb"),
     fails(

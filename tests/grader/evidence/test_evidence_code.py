@@ -61,7 +61,7 @@ def test_an_unknown_cell_reaches_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["(" * 100_000, "1" + "+1" * 100_000, "x = [" * 5_000, "\0", "\ud800", "x\n" * 400_000]
+    "source", ["(" * 100_000, "1" + "+1" * 100_000, "x = [" * 5_000, "\0", "\ud800", "x\n" * 100_000]
 )
 def test_hostile_code_is_text(source: str) -> None:
     started = time.perf_counter()

@@ -165,6 +165,7 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
     ("cell", "earlier"),
     [
         (code(), None),
+        (code(outputs={}), None),
         (code(execution_count=3), "ran"),
         (code(outputs=[stdout("0.66")]), "ran"),
         (code(execution_count=3, outputs=[stdout("0.66"), ERROR]), "raised"),
