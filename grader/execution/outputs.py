@@ -26,7 +26,7 @@ class BoundedClient(NotebookClient):
     """
 
     def __init__(self, notebook: NotebookNode, kernel: AsyncKernelManager, **kwargs: Any) -> None:
-        super().__init__(notebook, km=kernel, timeout=None, allow_errors=True, **kwargs)
+        super().__init__(notebook, km=kernel, timeout=None, allow_errors=True, record_timing=False, **kwargs)
         self.kernel = kernel
         self._text: Counter[int] = Counter()  # characters kept, by cell
         self._all_text = self._all_images = 0

@@ -17,7 +17,7 @@ MAX_BYTES = 40_000_000
 MAX_EVENTS = 60_000
 
 Name = Annotated[str, Field(max_length=2_000)]
-Count = Annotated[int, Field(ge=0, le=10**12)]
+Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 Shape = Annotated[tuple[Count, ...], Field(max_length=8)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Split = Literal["train", "val", "test"] | None
@@ -27,7 +27,7 @@ class Event(BaseModel):
     """What every event carries: the number of the code cell, counted from 0, in which it happened."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    cell: Annotated[int, Field(ge=-1, le=1_000_000)]
+    cell: Annotated[int, Field(strict=True, ge=-1, le=1_000_000)]
 
 
 class ReadyEvent(Event):

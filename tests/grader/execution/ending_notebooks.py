@@ -72,8 +72,6 @@ for i in range(2):
 NOTEBOOKS = {
     "mixed": Given(MIXED),
     "late": Given(LATE, limits=Limits(cell=1.5)),
-    "leaves the process": Given({"net": SIMPLENN, "end": "import os; os._exit(3)", "later": "x = 1"}),
-    "kills itself": Given({"end": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "later": "x = 1"}),
     "never stops": Given(
         {
             "end": "import time\nwhile True:\n    try: time.sleep(0.01)\n    except KeyboardInterrupt: pass",
@@ -84,41 +82,43 @@ NOTEBOOKS = {
     "takes too long": Given(
         {f"sleep {i}": f"import time; time.sleep({s})" for i, s in enumerate((1.2, 30, 1))}, limits=Limits(notebook=3.0)
     ),
-    "leaves children": Given(
+    "leaves the process": Given(
         {
+            "net": SIMPLENN,
             "children": """
 import os, subprocess
 children = [subprocess.Popen(["sleep", "1000"], start_new_session=new) for new in (False, True)]
 print(os.getpid(), *(child.pid for child in children))
-"""
+""",
+            "end": "os._exit(3)",
+            "later": "x = 1",
         }
     ),
-    "blocks the challenge": Given(
+    "kills itself": Given(
         {
-            "net": SIMPLENN + "class Slow(SimpleNN):\n    def forward(self, x):\n"
-            "        while len(x) == 4: pass\n        return super().forward(x)",
-            "later": "y = 2",
-        },
-        limits=Limits(challenge=1.0),
-    ),
-    "answers nonsense": Given(
-        {
-            "nonsense": SIMPLENN
+            "net": SIMPLENN
             + """
-import course_world.challenge, safetensors.torch as st
+class Slow(SimpleNN):
+    def forward(self, x):
+        while len(x) == 4: pass
+        return super().forward(x)
+""",
+            "nonsense": """
+import os, signal, course_world.challenge, safetensors.torch as st
 replies = [b"", b"\\xff" * 100, b"x" * 1_000_000, st.save({"eval": torch.zeros(4, 10)}), "fifo", "link",
            st.save({m: torch.zeros(4, 10).double() for m in ("eval", "train")}, {"precision": "none"}),
            st.save({m: torch.zeros(3, 3).double() for m in ("eval", "train")})]
 def answer(folder):
     reply, path = replies.pop(0), folder + "/reply.safetensors"
-    import os
     if reply == "fifo": os.mkfifo(path)
     elif reply == "link": os.symlink("/etc/hostname", path)
     else: open(path, "wb").write(reply)
 course_world.challenge.answer = answer
-nets = [SimpleNN() for _ in range(7)]
+nets = [SimpleNN() for _ in range(8)]
 for net in nets: net(torch.zeros(1, 3, 32, 32))
-"""
-        }
+""",
+            "end": "os.kill(os.getpid(), signal.SIGKILL)",
+        },
+        limits=Limits(challenge=1.0),
     ),
 }

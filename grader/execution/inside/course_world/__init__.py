@@ -46,6 +46,8 @@ def _seed() -> None:
 
 
 def _follow_cells(shell: InteractiveShell, new_cell: Any) -> None:
+    import random
+
     from course_world.forward import calls
     from course_world.found import find_in
     from course_world.loaders import loaders
@@ -54,11 +56,13 @@ def _follow_cells(shell: InteractiveShell, new_cell: Any) -> None:
     from course_world.recorder import harmless, recorder
     from course_world.steps import look_for_nets
 
+    kept = random.getstate()  # between cells the kernel's own event loop draws from the same generator
     look = harmless(lambda: find_in(shell.user_ns))
     look_for_nets.append(look)
 
     def before_cell(info: Any) -> None:
         if info.store_history:  # the grader's own lines leave none
+            random.setstate(kept)
             recorder.cell += 1
             calls.forget()
             loaders.current = None
@@ -66,10 +70,12 @@ def _follow_cells(shell: InteractiveShell, new_cell: Any) -> None:
             new_cell()
 
     def after_cell(result: Any) -> None:
+        nonlocal kept
         if result.info.store_history:
             calls.forget()
             report_unused()
             look()
+            kept = random.getstate()
 
     shell.events.register("pre_run_cell", before_cell)
     shell.events.register("post_run_cell", after_cell)
