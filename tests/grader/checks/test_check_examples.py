@@ -106,7 +106,7 @@ def test_all_checks_of_a_long_notebook_take_less_than_two_seconds() -> None:
     cells = [Cell("for lr in rates:\n    train(net, lr)", tuple(runs), printed="Epoch 1: val acc: 0.61\n" * 20_000)]
     hindered = [Cell(f"import package_{k}", status="error", error="No module named 'p'") for k in range(100)]
     long = evidence(*(lab(role, [*cells, *hindered]) for role in LABS))
-    started = time.perf_counter()
+    started = time.process_time()
     for check in CHECKS.values():
         outcome_of(check, long)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0

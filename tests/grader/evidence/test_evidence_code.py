@@ -64,6 +64,6 @@ def test_an_unknown_cell_reaches_nothing() -> None:
     "source", ["(" * 100_000, "1" + "+1" * 100_000, "x = [" * 5_000, "\0", "\ud800", "x\n" * 100_000]
 )
 def test_hostile_code_is_text(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not code(source, "y = 1").reaches(0, r"\bstep\(")
-    assert time.perf_counter() - started < 10.0
+    assert time.process_time() - started < 10.0

@@ -306,6 +306,6 @@ def test_a_run_without_penalty() -> None:
 
 def test_a_trace_that_is_all_optimizers_takes_no_longer() -> None:
     events = [step(k, optimizer=k) for k in range(20_000)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(build_runs(events, {}, ())) == MAX_RUNS
-    assert time.perf_counter() - started < 5.0
+    assert time.process_time() - started < 5.0
