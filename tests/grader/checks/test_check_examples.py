@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
-import examples_lab1
-import examples_lab2
+import examples_lab1_data
+import examples_lab1_training
+import examples_lab2_models
+import examples_lab2_sweeps
 import examples_lab3
 import examples_part1
 import pytest
@@ -14,9 +16,15 @@ from running import CHECKS, RUBRIC, Check, Example, outcome_of
 
 from grader.evidence.evidence import LABS, Lab
 
-EXAMPLES: dict[str, list[Example]] = (
-    examples_part1.EXAMPLES | examples_lab1.EXAMPLES | examples_lab2.EXAMPLES | examples_lab3.EXAMPLES
+MODULES = (
+    examples_part1,
+    examples_lab1_data,
+    examples_lab1_training,
+    examples_lab2_models,
+    examples_lab2_sweeps,
+    examples_lab3,
 )
+EXAMPLES: dict[str, list[Example]] = {name: some for module in MODULES for name, some in module.EXAMPLES.items()}
 PAIRS = [
     pytest.param(CHECKS[name], example, id=f"{name}/{example.name}")
     for name, examples in EXAMPLES.items()

@@ -1,0 +1,246 @@
+"""Lab 1 (e) to (h): loss, optimizer, training and its results, right and wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from evidence_builders import (
+    Cell,
+    built,
+    fault,
+    initial_loss,
+    loader,
+    markdown,
+    net,
+    raised,
+    run,
+    saved,
+    step,
+    validation,
+)
+from notebook_lab1 import (
+    DATA,
+    DEFINED,
+    LOG,
+    NO_GPU_HERE,
+    NO_PACKAGE,
+    NOT_TRAINED,
+    PART,
+    TRAINING,
+    observations,
+    only,
+    reported,
+    trained,
+    training,
+    work,
+)
+from running import fails, passes, stays_open
+
+LOSS_FUNCTION = [
+    passes("cross-entropy", work()),
+    passes("log_softmax and nll_loss", work(training=trained(loss_kind="nll_loss"), decay=None)),
+    fails("squares", work(training=trained(loss_kind="mse_loss"), decay=None), "cell 5: the loss is mse_loss"),
+    fails("softmax twice", work(training=trained(loss_fed="probabilities"), decay=None), "without your softmax", 0.5),
+    fails(
+        "nll_loss of logits",
+        work(training=trained(loss_kind="nll_loss", losses=(-0.1, -7.0)), decay=None),
+        "put log_softmax before it",
+        0.5,
+    ),
+    fails("never trained", work(**only(training())), NOT_TRAINED),
+    stays_open(
+        "one of the student's own", work(training=trained(loss_kind=None), decay=None), "no loss function of torch"
+    ),
+    stays_open("hindered", work(**only(raised(NO_GPU_HERE, TRAINING))), "cell 5 raised AssertionError"),
+]
+
+OPTIMIZER = [
+    passes("as given", work()),
+    passes("with a schedule", work(**only(trained(rates=(0.01, 0.005, 0.001))))),
+    passes("the second of two trainings", work(training=trained(rates=(0.1,)))),
+    passes(
+        "one that also holds another net's parameters", work(**only(training(*DATA, *run(None, fed=0, covers=0.0))))
+    ),
+    fails("Adam", work(**only(trained(kind="Adam", momentum=0.0))), "steps of Adam with lr=0.01", 0.5),
+    fails("another rate", work(**only(trained(rates=(0.1,)))), "the notebook gives SGD with lr=0.01", 0.5),
+    fails("no weight decay", work(**only(trained(weight_decay=0.0))), "weight_decay=0; the notebook gives", 0.5),
+    fails("of a part of the net", work(**only(trained(covers=0.3))), "steps 30% of the trained network's parameters"),
+    fails(
+        "of another net",
+        work(**only(training(*DATA, *built(2), *run(0, fed=2)))),
+        "in cell 5 the optimizer steps another network than the one that is called",
+    ),
+    stays_open(
+        "hindered", work(decay=None, training=raised(NO_GPU_HERE, "train(net, 0.01)"), late=Cell(DEFINED)), "cell 5"
+    ),
+    stays_open(
+        "the given setting hindered, another seen",
+        work(training=raised(NO_GPU_HERE, TRAINING), decay=training(*DATA, *run(rates=(0.1,)))),
+        "which may be the grading machine's fault",
+    ),
+]
+
+STEPS = [
+    passes("as it should be", work()),
+    passes("gradient accumulation", work(training=trained(backwards=4))),
+    passes("a net in two parts", work(**only(training(*DATA, net(5, output=(2, 64)), *run(0, fed=5))))),
+    passes("nothing is saved", work(**only(training(*DATA, *run())))),
+    fails("eval mode", work(training=trained(training=False)), "cell 5: only 0% of the steps", 0.5),
+    fails("gradients add up", work(training=trained(fresh_gradients=False)), "call zero_grad()", 0.5),
+    fails(
+        "both", work(training=trained(fresh_gradients=False, training=False)), "call train() every epoch; cell 5: grad"
+    ),
+    fails(
+        "the net that is saved is another",
+        work(**only(training(*DATA, *run(), saved(9, steps=0)))),
+        "never trained",
+        0.5,
+    ),
+    fails(
+        "validation images too", work(training=training(*DATA, *run(), step(split="val"))), "images of the val split"
+    ),
+    fails("never", work(**only(training())), NOT_TRAINED),
+    fails(
+        "an import fails at the end",
+        work(**only(training()), late=raised(NO_PACKAGE, "import albumentations")),
+        NOT_TRAINED,
+    ),
+    stays_open(
+        "images from elsewhere", work(**only(training(*run(split=None, loader=None)))), "not come from a DataLoader"
+    ),
+    stays_open("unseen", work(**only(Cell(TRAINING, (fault(),)))), "an error in the grader's trace (ValueError"),
+    stays_open(
+        "stopped", work(**only(Cell(TRAINING, status="timeout", error="still running after 120 s"))), "cell 5 stopped"
+    ),
+    stays_open(
+        "not run", work(**only(Cell(TRAINING, status="not run", error="the kernel was gone"))), "cell 5 was not run"
+    ),
+    stays_open(
+        "ran at the student's", work(**only(raised("IndexError: 0", TRAINING, count=7))), "cell 5 raised IndexError"
+    ),
+]
+
+VALIDATION_LOOP = [
+    passes("eval mode, no gradients", work()),
+    passes(
+        "a part of the training split held out",
+        work(
+            **only(
+                training(
+                    loader(0, "train", size=384),
+                    loader(1, "train", **PART),
+                    *run(validations=[validation(split="train")]),
+                )
+            )
+        ),
+    ),
+    passes(
+        "once in train mode by accident",
+        work(training=trained(validations=[validation(training=True, grad=True), *[validation()] * 12])),
+    ),
+    fails("train mode", work(training=trained(validations=[validation(training=True)])), "call eval() before it", 0.5),
+    fails("gradients", work(training=trained(validations=[validation(grad=True)])), "under torch.no_grad()", 0.5),
+    fails(
+        "both", work(training=trained(validations=[validation(grad=True, training=True)])), "eval() before it; cell 5"
+    ),
+    fails("never", work(**only(trained(validations=[]))), "never called on validation images"),
+    fails("never trained", work(**only(training())), NOT_TRAINED),
+    stays_open(
+        "split by a sampler",
+        work(**only(trained(validations=[])), split=Cell("SubsetRandomSampler(indices)")),
+        "could not be seen",
+    ),
+    stays_open("hindered", work(**only(raised(NO_GPU_HERE, TRAINING))), "cell 5 raised AssertionError"),
+]
+
+LEARNS = [
+    passes("falls", work()),
+    passes("falls slowly", work(training=trained(losses=(2.305, 2.26)), decay=None)),
+    passes("one step an epoch", work(training=trained(steps=30), decay=None)),
+    fails(
+        "stands",
+        work(training=trained(steps=120, losses=(2.30, 2.30)), decay=None),
+        "does not fall: 2.300 in the first 8 steps",
+    ),
+    fails("rises", work(training=trained(steps=120, losses=(2.3, 9.0)), decay=None), "the training loss does not fall"),
+    fails("not a number", work(training=trained(cross_entropy=None), decay=None), "not a finite number"),
+    fails("never trained", work(**only(training())), NOT_TRAINED),
+    stays_open(
+        "no fall yet", work(training=trained(steps=40, losses=(2.305, 2.295)), decay=None), "40 training steps are"
+    ),
+    stays_open("one epoch", work(training=trained(steps=4), decay=None), "4 training steps are too few"),
+]
+
+FIRST = Cell(TRAINING, (*DATA, *run()))
+INITIAL_LOSS = [
+    passes("measured", work()),
+    passes(
+        "in the training loop", work(training=Cell(TRAINING, FIRST.seen, printed="Initial loss: 2.3087"), decay=None)
+    ),
+    passes("of the first batch", work(training=Cell(TRAINING, FIRST.seen, printed="[1,   1] loss: 2.304"), decay=None)),
+    passes("written", work(training=FIRST, decay=None, answers=markdown("(g) It is 2.31, about ln(10)."))),
+    passes("in a report", partial(reported, {"lab1.g": "The loss starts at log 10."}, training=FIRST, answers=None)),
+    fails(
+        "a sum", work(training=Cell(TRAINING, (*DATA, initial_loss(294.9), *run()))), "the first step is 294.900", 0.5
+    ),
+    fails("never", work(training=FIRST, decay=None), "no loss was measured or written down before"),
+    passes("of the net of the second training", work(training=FIRST, decay=Cell("", (initial_loss(2.3, 1),)))),
+    stays_open("hindered", work(**only(raised(NO_GPU_HERE, TRAINING))), "cell 5 raised AssertionError"),
+]
+
+ACCURACY = [
+    passes("above the bar", work()),
+    passes("decay makes it", work(training=training(*run(), printed=""), decay=Cell("", printed=LOG))),
+    fails(
+        "near",
+        work(training=training(*run(), printed="Best validation accuracy: 0.6321")),
+        "is 0.6321, expected 0.65",
+        0.5,
+    ),
+    fails(
+        "far", work(training=training(*run(), printed="Best validation accuracy: 0.3000")), "is 0.3000, expected 0.65"
+    ),
+    fails("cleared", work(training=training(*run(), printed="")), "were they cleared before handing in?"),
+    stays_open(
+        "only in the report",
+        partial(reported, {"lab1.g": "Validation accuracy is 66.1 %."}, training=training(*run(), printed="")),
+        "names an accuracy",
+    ),
+    stays_open(
+        "claimed, but nothing was trained", work(**only(training())), "nothing was trained when the notebook ran"
+    ),
+]
+
+NEW_OPTIMIZER = training(*DATA, *run(), *run(rates=(0.001,), optimizer=9, earlier_steps=40))
+DECAYED = [
+    passes("manual", work()),
+    passes("in the first training", work(**only(trained(rates=(0.01, 0.001))))),
+    passes("warm-up, then down", work(**only(trained(rates=(0.001, 0.01, 0.005))))),
+    passes("by a new optimizer", work(**only(NEW_OPTIMIZER))),
+    fails(
+        "scheduler never stepped", work(decay=None), "the learning rate never fell during a run; found cell 5: 40 steps"
+    ),
+    fails("rises", work(**only(trained(rates=(0.001, 0.01)))), "never fell"),
+    fails(
+        "of a trained network",
+        work(decay=Cell("", run(optimizer=1, rates=(0.01, 0.001), earlier_steps=40))),
+        "the run with decay goes on with a trained network (cell 6",
+        0.5,
+    ),
+    fails("another net with a smaller rate", work(decay=Cell("", (*built(1), *run(1, rates=(0.001,))))), "never fell"),
+    stays_open("hindered", work(decay=raised(NO_GPU_HERE, "train(net, 0.1)"), late=Cell(DEFINED)), "cell 6 raised"),
+]
+
+
+EXAMPLES = {
+    "lab1.e/loss_function": LOSS_FUNCTION,
+    "lab1.e/optimizer": OPTIMIZER,
+    "lab1.f/training_loop": STEPS,
+    "lab1.f/validation_loop": VALIDATION_LOOP,
+    "lab1.f/learns": LEARNS,
+    "lab1.g/initial_loss": INITIAL_LOSS,
+    "lab1.g/validation_accuracy": ACCURACY,
+    "lab1.g/observations": observations("lab1.g"),
+    "lab1.h/decayed": DECAYED,
+    "lab1.h/observations": observations("lab1.h"),
+}

@@ -1,0 +1,216 @@
+"""Lab 2 (a) and (b): augmentation, batch normalization and Swish, right and wrong."""
+
+from __future__ import annotations
+
+from evidence_builders import (
+    AUGMENTED,
+    FLIPPED,
+    PLAIN,
+    Cell,
+    built,
+    dataset,
+    differs,
+    fed,
+    layers_for,
+    loader,
+    net,
+    raised,
+    run,
+)
+from notebook_lab2 import (
+    DEFINITIONS,
+    ELSEWHERE,
+    HINDERED,
+    NO_GPU_HERE,
+    NO_TRAINING,
+    NOT_TRAINED,
+    bn_run,
+    observations,
+    only,
+    work,
+)
+from running import fails, passes, stays_open
+
+from grader.execution.trace_events import LayerRecord
+
+
+def data(transform: object) -> Cell:
+    """Training images that another transform changed."""
+    return Cell("", (dataset("train"), loader(0, "train", transform=transform), loader(1, "val")))
+
+
+SHIFTED = AUGMENTED.model_copy(update={"max_shift": 2})
+CROPPED = AUGMENTED.model_copy(update={"flips": False})
+IN_THE_LOOP = Cell("", (*built(1), fed(1, seen=AUGMENTED), *run(1)))
+AUGMENTATION = [
+    passes("crop and flip", work()),
+    passes("of batches, in the loop", only(augmented=IN_THE_LOOP, data=data(PLAIN))),
+    fails("flips alone", work(data=data(FLIPPED)), "nothing is cropped, with flips", 0.5),
+    fails("crops alone", work(data=data(CROPPED)), "the largest shift is 4 pixels, without flips", 0.5),
+    fails("another padding", work(data=data(SHIFTED)), "a padding of 4 and random flips; the largest shift is 2", 0.5),
+    fails("made, but not handed on", work(data=data(PLAIN)), "every image reached the network the same way"),
+    fails(
+        "an import fails elsewhere", work(data=data(PLAIN), late=ELSEWHERE), "every image reached the network the same"
+    ),
+    fails("never trained", work(**NO_TRAINING), NOT_TRAINED),
+    stays_open("hindered", work(**NO_TRAINING, late=HINDERED), "cell 3 raised AssertionError"),
+]
+
+VALIDATION_UNAUGMENTED = [
+    passes("plain", work()),
+    fails(
+        "augmented", work(late=Cell("", (loader(2, "val", transform=AUGMENTED),))), "cell 13: validation images are aug"
+    ),
+    fails("none", work(data=None), "no DataLoader over the validation split was iterated"),
+    stays_open("hindered", work(data=raised(NO_GPU_HERE, "DataLoader(val_set)")), "cell 2 raised AssertionError"),
+]
+
+
+def variant(name: str, *, unused: int = 0, **changes: object) -> Cell:
+    """A training of a net that is not quite what was asked for."""
+    return Cell(DEFINITIONS, (net(2, name, unused=unused, **changes), differs(2, name), *run(2)))
+
+
+def without(architecture: str, kind: str) -> tuple[LayerRecord, ...]:
+    """The layers of an architecture but those of one type."""
+    return tuple(layer for layer in layers_for(architecture) if layer.type != kind)
+
+
+def bn_after_activation() -> tuple[LayerRecord, ...]:
+    """conv -> ReLU -> BN."""
+    layers = list(layers_for("simplenn_bn"))
+    for first in (1, 4):
+        layers[first], layers[first + 1] = layers[first + 1], layers[first]
+    return tuple(layers)
+
+
+NEVER_CALLED = Cell("self.bn1 = nn.BatchNorm2d(8)", (net(2, unused=48), *run(2)))
+FC_TOO = (*layers_for("simplenn_bn"), LayerRecord(type="BatchNorm1d", weight=(84,)))
+LOST_BN = {"bn": None, "bn_large": None, "swish": None, "rates": None, "l2": None, "l1": None}
+BN_ARCHITECTURE = [
+    passes("conv -> BN -> ReLU", work()),
+    passes("with Swish already", only("swish")),
+    fails(
+        "behind the activation", only(bn=variant("simplenn_bn", layers=bn_after_activation())), "behind the act", 0.5
+    ),
+    fails(
+        "pooling first", only(bn=variant("simplenn_bn")), "SimpleNN (cell 3) has a BN layer for each convolution", 0.5
+    ),
+    fails("after FC layers too", only(bn=variant("simplenn_bn", layers=FC_TOO)), "behind FC layers", 0.75),
+    fails(
+        "after one convolution",
+        only(bn=variant("simplenn_bn", layers=layers_for("simplenn_bn")[:3] + layers_for("simplenn")[2:])),
+        "the order in SimpleNN (cell 3) is conv -> bn -> conv; expected conv -> bn -> conv -> bn",
+        0.25,
+    ),
+    fails("constructed, never called", only("a", bn=NEVER_CALLED), "48 parameters, but forward() never calls them"),
+    fails("none", work(**LOST_BN), "no network with batch normalization was called"),
+    stays_open("not compared", only(bn=Cell("", (net(2, "simplenn_bn"), *run(2)))), "could not be compared"),
+    stays_open(
+        "hindered",
+        work(**LOST_BN, late=raised(NO_GPU_HERE, "nn.BatchNorm2d(8).cuda()")),
+        "cell 7 raised AssertionError",
+    ),
+]
+
+CONTINUED = bn_run(2, earlier_steps=120, losses=(1.9, 1.6))
+REDRAWN = Cell("net.apply(init_weights)", bn_run(2, earlier_steps=120))
+WITHOUT_AUGMENTATION = Cell("", (loader(3, "train"), *bn_run(2, loader=3)))
+BN_TRAINED = [
+    passes("fresh", work()),
+    passes("one of several", work(bn=Cell("", CONTINUED))),
+    passes("weights drawn again", only(bn=REDRAWN)),
+    passes("BN behind the activation", only(bn=variant("simplenn_bn", layers=bn_after_activation()))),
+    passes("Adam", only(bn=Cell("", bn_run(2, kind="Adam", lr=0.001)))),
+    fails("continued", only(bn=Cell("", CONTINUED)), "without re-initialising the model (cell 3: 40 steps of SGD", 0.5),
+    fails("without augmentation", only(bn=WITHOUT_AUGMENTATION), "trained without augmentation (cell 3", 0.75),
+    fails("constructed, never called", only("a", bn=NEVER_CALLED), "no run trained SimpleNN with BN layers"),
+    fails(
+        "optimizer of the old net",
+        only("a", bn=Cell("", (*built(2, "simplenn_bn"), *run(0, fed=2, earlier_steps=40)))),
+        "in cell 4 the optimizer steps another network than the one that is called: make the optimizer after",
+    ),
+    fails("none", work(**LOST_BN), "no run trained SimpleNN with BN layers after its convolutions"),
+    fails("none, and an import fails elsewhere", work(**LOST_BN, late=ELSEWHERE), "no run trained SimpleNN with BN"),
+    stays_open("hindered", work(**LOST_BN, late=HINDERED), "cell 7 raised AssertionError"),
+]
+
+LARGER_RATE = [
+    fails(
+        "continued", only(bn=Cell("", bn_run(2, lr=0.1, earlier_steps=90))), "without re-initialising the model", 0.5
+    ),
+    passes("0.1", work()),
+    passes("in the sweep alone", only("rates")),
+    passes("Adam", only(bn=Cell("", bn_run(2, kind="Adam", lr=0.01)))),
+    fails("0.01", only("a", "bn"), "found 0.01 (cell 4)"),
+    fails("0.1 in words alone", only("a", bn=Cell("lr = 0.1", bn_run(2))), "found 0.01 (cell 4)"),
+    fails("without BN alone", only("a", "plain_large"), "no network with BN was trained with a larger learning rate"),
+    stays_open("hindered", only("a", "bn", late=HINDERED), "cell 5 raised AssertionError"),
+]
+
+COMPARISON = [
+    passes("with and without BN", only("a", "plain_large", "bn_large")),
+    passes("BN at two rates", only("bn", "bn_large")),
+    fails("one rate", only("a", "bn_large"), "nothing to compare: learning rates with BN are 0.1 (cell 4)"),
+    fails("no BN", only("a", "plain_large"), "nothing to compare"),
+    stays_open("hindered", only("a", "bn_large", late=HINDERED), "cell 5 raised AssertionError"),
+]
+
+SILU = tuple(
+    LayerRecord(type="SiLU") if layer.type == "Sigmoid" else layer for layer in without("simplenn_bn_swish", "Multiply")
+)
+BORROWED = Cell("", (*built(5, "simplenn_bn_swish", layers=SILU), *run(5, rates=(0.1,))))
+NO_RELU = variant("simplenn_bn", layers=layers_for("simplenn_bn_swish"))
+HALF = variant("simplenn_bn", layers=layers_for("simplenn_bn_swish")[:4] + layers_for("simplenn_bn")[3:])
+EXP = {"definitions": Cell(DEFINITIONS.replace("x * torch.sigmoid(x)", "x / (1 + torch.exp(-x))"))}
+FUNCTIONAL_SILU = {"definitions": Cell(DEFINITIONS.replace("x * torch.sigmoid(x)", "F.silu(x)"))}
+SWISH_ARCHITECTURE = [
+    passes("x * sigmoid(x)", work()),
+    passes("by exp", work(**EXP)),
+    passes("without BN", only(swish=Cell("", built(5, "simplenn_swish")))),
+    passes("a class of one's own named SiLU", only(swish=BORROWED, definitions=Cell("class SiLU(nn.Module): sigmoid"))),
+    fails("torch's", only(swish=BORROWED), "Swish is torch's own SiLU; the item asks to implement it on your own", 0.5),
+    fails("torch's, in code alone", only("swish", **FUNCTIONAL_SILU), "Swish is torch's own SiLU", 0.5),
+    fails("not in place of all", only(swish=HALF), "SimpleNN (cell 3) still has 3 ReLU activations", 0.25),
+    fails("another function", only(swish=NO_RELU), "has no ReLU, but is not SimpleNN with x * sigmoid(x)", 0.5),
+    fails("none", work(swish=None), "no network replaces the ReLUs of SimpleNN by x * sigmoid(x)"),
+    fails("none, and an import fails elsewhere", work(swish=None, late=ELSEWHERE), "no network replaces the ReLUs"),
+    stays_open("hindered", work(swish=raised(NO_GPU_HERE, "net = SimpleNN(Swish).cuda()")), "cell 8 raised Assertion"),
+]
+
+SWISH_TRAINED = [
+    passes("BN, 0.1", work()),
+    passes("decayed from 0.1", only(swish=Cell("", (*built(5, "simplenn_bn_swish"), *run(5, rates=(0.1, 0.01)))))),
+    passes(
+        "an ELU in one place",
+        only(swish=Cell("", (net(5, layers=layers_for("simplenn_bn_swish")), *run(5, rates=(0.1,))))),
+    ),
+    fails("0.01", only(swish=Cell("", bn_run(5, "simplenn_bn_swish"))), "lr=0.01 (cell 3); the item asks for 0.1", 0.5),
+    fails(
+        "no BN", only(swish=Cell("", (*built(5, "simplenn_swish"), *run(5, rates=(0.1,))))), "without BN layers", 0.5
+    ),
+    fails(
+        "continued",
+        only(swish=Cell("", bn_run(5, "simplenn_bn_swish", lr=0.1, earlier_steps=90))),
+        "without re-initialising the model",
+        0.5,
+    ),
+    fails("ReLU", work(swish=None), "no run trained a network with Swish"),
+    stays_open("hindered", work(swish=None, late=HINDERED), "cell 12 raised AssertionError"),
+]
+
+
+EXAMPLES = {
+    "lab2.a/augmentation": AUGMENTATION,
+    "lab2.a/validation_unaugmented": VALIDATION_UNAUGMENTED,
+    "lab2.a/observations": observations("lab2.a", "augmentation"),
+    "lab2.b.bn/architecture": BN_ARCHITECTURE,
+    "lab2.b.bn/trained": BN_TRAINED,
+    "lab2.b.bn/observations": observations("lab2.b.bn", "BN"),
+    "lab2.b.lr/larger_rate_with_bn": LARGER_RATE,
+    "lab2.b.lr/comparison": COMPARISON,
+    "lab2.b.lr/observations": observations("lab2.b.lr", "the learning rate"),
+    "lab2.b.swish/architecture": SWISH_ARCHITECTURE,
+    "lab2.b.swish/trained": SWISH_TRAINED,
+    "lab2.b.swish/observations": observations("lab2.b.swish", "Swish"),
+}
