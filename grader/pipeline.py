@@ -88,7 +88,7 @@ def gather_evidence(options: Options) -> Evidence:
             world = build_world(data, scratch / "world", cuda=options.cuda)
             limits = Limits(cell=options.cell_timeout, notebook=options.notebook_timeout)
             asyncio.run(execute(submission, folder, scratch / "work", world, limits))
-            collect(submission, folder, data)
+            collect(submission, folder, options.data)
             truth = read_labels(labels) if labels is not None else None
         except (SubmissionError, CourseDataError, LabelsError) as error:
             raise PipelineError(str(error)) from None

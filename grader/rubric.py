@@ -35,13 +35,16 @@ class Item(BaseModel):
 
 
 class Bars(BaseModel):
-    """Accuracies in [0, 1] that the assignment asks for, and how much lossy images lower Lab 3's."""
+    """Accuracies in [0, 1] that the assignment asks for, and how much lower they are on lossy images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lab1: Share
-    lab2: Share
     lab3: Share
     lossy_allowance: Share
+
+    def on(self, lossy: bool, lab: Literal["lab1", "lab3"]) -> float:
+        """A lab's bar on this course's images."""
+        return round({"lab1": self.lab1, "lab3": self.lab3}[lab] - lossy * self.lossy_allowance, 4)
 
 
 class Scale(BaseModel):

@@ -98,15 +98,10 @@ def check_resnet_trained(lab3: Lab) -> None:
         fail("; ".join(bugs), credit=0.5 if len(bugs) == 1 else 0.0, run=run.describe())
 
 
-def bar(evidence: Evidence, rubric: Rubric) -> float:
-    """Lab 3's accuracy bar on this course's data."""
-    return rubric.bars.lab3 - (rubric.bars.lossy_allowance if evidence.lossy else 0.0)
-
-
 @check("lab3.b", "validation_accuracy", evidence="record")
 def check_resnet_accuracy(evidence: Evidence, lab3: Lab, rubric: Rubric) -> None:
     """The validation accuracy in the saved outputs reaches the assignment's 90 %."""
-    judge_accuracy(evidence, lab3, bar(evidence, rubric))
+    judge_accuracy(evidence, lab3, rubric.bars.on(evidence.lossy, "lab3"))
 
 
 def labels(evidence: Evidence) -> tuple[int, ...]:
@@ -129,7 +124,7 @@ def check_held_out_accuracy(evidence: Evidence, rubric: Rubric, record_property:
     predicted = labels(evidence)
     if evidence.truth is None:
         could_not_check("no held-out labels here: only the format was checked; the score comes at grading")
-    result, wanted = score(evidence.truth, predicted), bar(evidence, rubric)
+    result, wanted = score(evidence.truth, predicted), rubric.bars.on(evidence.lossy, "lab3")
     record_property("accuracy", result.accuracy)
     record_property("interval", list(result.interval))
     record_property("recall", list(result.recall))

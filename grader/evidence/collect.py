@@ -14,8 +14,8 @@ from grader.rubric import load_rubric
 from grader.submission.find import Found, Submission
 
 
-def collect(submission: Submission, evidence: Path, data: Path) -> None:
-    """Write submission.json, predictions.json, answers.json and data.json into `evidence`."""
+def collect(submission: Submission, evidence: Path, data: Path | None) -> None:
+    """Write submission.json, predictions.json, answers.json and data.json into `evidence`; `data` is the course's."""
     _write(evidence / "submission.json", _describe(submission))
     _write(evidence / "predictions.json", _predictions(submission))
     _write(evidence / "answers.json", _answers(submission))
@@ -76,8 +76,10 @@ def _answers(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _is_lossy(data: Path) -> bool:
-    """Whether the course's images went through a lossy format, as the data's manifest says."""
+def _is_lossy(data: Path | None) -> bool:
+    """Whether the course's images went through a lossy format, as the data's manifest says; True where nothing tells."""
+    if data is None:
+        return True
     try:
         manifest = json.loads((data / "manifest.json").read_text())
     except (OSError, ValueError):

@@ -172,3 +172,9 @@ def test_the_place_and_the_problem_are_named(tmp_path: Path, old: str, new: str,
 )
 def test_so_are_those_of_the_key(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert problem_of_key(changed(tmp_path, old, new, ANSWER_KEY)).startswith(said)
+
+
+def test_lossy_images_lower_each_bar() -> None:
+    bars = load_rubric().bars
+    assert (bars.on(False, "lab1"), bars.on(False, "lab3")) == (0.65, 0.90)
+    assert (bars.on(True, "lab1"), bars.on(True, "lab3")) == (0.62, 0.87)

@@ -112,5 +112,10 @@ def test_lossy_images_are_known_from_the_datas_manifest(folder: Path, manifest: 
     assert gather(folder).lossy is lossy
 
 
+def test_without_course_data_students_get_the_benefit_of_the_doubt(folder: Path, tmp_path: Path) -> None:
+    collect(find_submission(folder), tmp_path, None)
+    assert load_evidence(tmp_path, None).lossy is True
+
+
 def test_data_without_a_manifest_are_not_lossy(folder: Path) -> None:
     assert gather(folder).lossy is False
