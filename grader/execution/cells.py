@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -78,10 +79,16 @@ def _verdict(
         return "error", f"{error.ename}: {error.evalue}"
     if error is not None:  # the kernel is the student's and may answer anything
         return "error", f"the kernel's answer could not be read ({type(error).__name__})"
-    for output in cell.outputs:
-        if output.output_type == "error":
-            return "error", f"{output.ename}: {output.evalue}"
-    return "ok", ""
+    failed = next((output for output in cell.outputs if output.output_type == "error"), None)
+    return ("ok", "") if failed is None else ("error", _described(failed))
+
+
+def _described(output: NotebookNode) -> str:
+    """`ename: evalue`; an error without words, as a bare assert raises, is told by its line."""
+    traceback = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(output.traceback))
+    lines = re.findall(r"Cell In\[\d+\], line \d+[^\n]*\n +(\S[^\n]*)", traceback)
+    said = output.evalue or (f"at `{lines[-1]}`" if lines else "")
+    return f"{output.ename}: {said}"
 
 
 async def run_hidden(client: BoundedClient, source: str, seconds: float) -> bool:

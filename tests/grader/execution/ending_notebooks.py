@@ -21,6 +21,7 @@ TRACE = "import os; path = os.environ['COURSE_WORLD_TRACE']\n"
 MIXED = {
     "first": "x = 1",
     "raises": "1 / 0",
+    "asserts": "def check(net):\n    assert net.is_cuda  # deployed?\ncheck(type('Net', (), {'is_cuda': False}))",
     "does not parse": "x = = 1",
     "asks": "answer = input('which GPU? ')",
     "asks for a secret": "import getpass; getpass.getpass()",

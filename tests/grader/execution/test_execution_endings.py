@@ -46,6 +46,7 @@ def statuses(ran: Ran) -> list[str]:
     [
         ("first", "ok", ""),
         ("raises", "error", "ZeroDivisionError: division by zero"),
+        ("asserts", "error", "AssertionError: at `assert net.is_cuda  # deployed?`"),
         ("does not parse", "error", "SyntaxError: invalid syntax"),
         ("asks", "error", "StdinNotImplementedError: raw_input was called"),
         ("asks for a secret", "error", "StdinNotImplementedError: getpass was called"),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from course_world.nets import Net, is_net, nets, record_net
+from course_world.nets import is_net, nets, record_net
 from course_world.operations import Watch
 from course_world.recorder import recorder
 
@@ -50,26 +50,28 @@ def _try(module: nn.Module, origin: str) -> None:
     nets.keep_copy(net)
     if net.copy is None:
         return
-    images = torch.zeros(2, 3, 32, 32)
-    with recorder.aside(), torch.no_grad():
+    problem = ""
+    for device in _devices(net.copy):
+        images = torch.zeros(2, 3, 32, 32, device=device)
         try:
-            probe = copy.deepcopy(net.copy).cpu().float()
-            with Watch() as watch:
-                output = probe(images)
+            with recorder.aside(), torch.no_grad():
+                probe = copy.deepcopy(net.copy).to(device).float()
+                with Watch() as watch:
+                    output = probe(images)
         except Exception as error:  # noqa: BLE001  (a net that does not run is a finding, not a failure of the grader)
-            problem = f"{type(error).__name__}: {error}"[:300]
+            problem = problem or f"{type(error).__name__}: {error}"[:300]
         else:
-            problem = ""
-    _record(net, module if problem else probe, origin, problem, None if problem else (watch, images, output))
-
-
-def _record(net: Net, module: nn.Module, origin: str, problem: str, call: tuple[Watch, Any, Any] | None) -> None:
-    if call is not None:
-        record_net(net, module, *call, origin)
-        return
+            record_net(net, probe, watch, images, output, origin)
+            return
     net.described = True
     if _is_made_for_images(module):
         recorder.emit("broken_net", net=net.number, cls=type(module).__name__, origin=origin, problem=problem)
+
+
+def _devices(module: nn.Module) -> list[torch.device]:
+    """Where the net is, and the GPU where there is one: a forward pass may name it."""
+    devices = [next(module.parameters()).device]
+    return [*devices, torch.device("cuda")] if torch.cuda.is_available() else devices
 
 
 def _is_made_for_images(module: nn.Module) -> bool:

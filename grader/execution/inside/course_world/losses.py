@@ -165,7 +165,7 @@ Vectors = list[torch.Tensor]  # one float64 vector for each weight tensor
 def _gradient(value: torch.Tensor, weights: list[nn.Parameter]) -> Vectors:
     """Of a loss with respect to each weight tensor."""
     if not value.requires_grad:
-        return [torch.zeros(w.numel(), dtype=torch.float64) for w in weights]
+        return [torch.zeros(w.numel(), dtype=torch.float64, device=w.device) for w in weights]
     gradients = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
     parts = (torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True))
     return [part.detach().reshape(-1).double() for part in parts]
