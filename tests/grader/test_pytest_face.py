@@ -126,7 +126,7 @@ def test_every_check_names_its_evidence_and_reads_as_a_sentence(complete: Graded
     _, results = complete
     checks = [check for test in results["tests"] for check in test["extra_data"]["checks"]]
     assert {check["evidence"] for check in checks} == {"challenge", "trace", "record", "file", "person"}
-    assert all(check["sentence"][0].isupper() and check["sentence"].endswith(".") for check in checks)
+    assert all(len(check["sentence"]) > 20 and check["sentence"].endswith(".") for check in checks)
 
 
 @pytest.mark.slow
@@ -216,7 +216,7 @@ def test_a_kernel_that_dies_costs_only_what_comes_after(broken: Graded) -> None:
     items = by_item(broken[1])
     assert items["lab3.a"]["extra_data"]["lost"] == 0
     trained = next(check for check in items["lab3.b"]["extra_data"]["checks"] if check["check"] == "trained")
-    assert trained["outcome"] == "failed"
+    assert trained["outcome"] == "could_not_check"  # a machine short of memory kills kernels too: a person looks
     assert "the kernel died while this cell ran" in trained["reason"]
 
 
