@@ -77,7 +77,7 @@ def _answers(submission: Submission) -> dict[str, Any]:
 
 
 def _is_lossy(data: Path | None) -> bool:
-    """Whether the course's images went through a lossy format, as the data's manifest says; True where nothing tells."""
+    """Whether the course's images went through a lossy format, as the data's manifest says or nothing tells."""
     if data is None:
         return True
     try:
