@@ -13,9 +13,11 @@ from typing import Literal
 import pytest
 
 from grader.checks.outcome import CouldNotCheck, Failed
+from grader.checks.registry import verify
 from grader.checks.support import runnable
+from grader.checks.verdict import Verdict
 from grader.evidence.evidence import Evidence, Lab
-from grader.grade import Verdict, grade
+from grader.grade import grade
 from grader.pipeline import Options, PipelineError, gather_evidence
 from grader.report.results_json import write_results
 from grader.report.terminal import summary_lines
@@ -60,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         config.stash[RUBRIC] = load_rubric()
+        verify(config.stash[RUBRIC])
         load_answer_key()
         config.stash[OPTIONS].validate()
     except (RubricError, PipelineError) as error:

@@ -7,28 +7,11 @@ not be checked. So `awarded + lost + open == max` for every item, and the grader
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from grader.checks.verdict import Verdict
 from grader.rubric import Item, Rubric
-
-Outcome = Literal["passed", "failed", "could_not_check"]
-EvidenceKind = Literal["challenge", "trace", "record", "file", "person"]
-
-
-class Verdict(BaseModel):
-    """What one check found. `credit` is the share of its points earned, 1 for passed; `found` is the evidence."""
-
-    model_config = ConfigDict(frozen=True)
-    item: str
-    check: str
-    sentence: str
-    evidence: EvidenceKind
-    outcome: Outcome
-    credit: Annotated[float, Field(ge=0, le=1)]
-    reason: str
-    found: dict[str, Any] = {}
 
 
 class ItemGrade(BaseModel):

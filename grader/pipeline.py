@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -42,8 +43,22 @@ class Options:
                 raise PipelineError(f"{option} {path}: there is no such file or folder (here: {Path.cwd()})")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise PipelineError("--device cuda: torch finds no GPU on this machine; use --device auto or cpu")
+        for option, seconds in (("--cell-timeout", self.cell_timeout), ("--notebook-timeout", self.notebook_timeout)):
+            if not seconds > 0:
+                raise PipelineError(f"{option} {seconds:g}: expected a number of seconds above 0")
         if self.out.exists() and not self.out.is_dir():
             raise PipelineError(f"--out {self.out} is a file; it must be a folder")
+        if self.data is not None and self.labels is not None:
+            _match(self.data / "manifest.json", self.labels.with_suffix(".manifest.json"))
+
+    def make_out(self) -> None:
+        """Make the folder for results. Raises PipelineError where nothing can be written to it."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.out):
+                pass
+        except OSError as error:
+            raise PipelineError(f"--out {self.out}: nothing can be written there ({error.strerror})") from None
 
     @property
     def cuda(self) -> bool:
@@ -76,23 +91,34 @@ def gather_evidence(options: Options) -> Evidence:
 
     Raises PipelineError where submission, data or labels are not what they should be.
     """
+    options.make_out()
     folder = options.out / "evidence"
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="grader-") as temporary:
         scratch = Path(temporary)
         try:
             data, labels = _data_and_labels(options, scratch)
+            truth = read_labels(labels) if labels is not None else None
             submission = find_submission(_submission_folder(options, scratch))
             world = build_world(data, scratch / "world", cuda=options.cuda)
-            limits = Limits(cell=options.cell_timeout, notebook=options.notebook_timeout)
-            asyncio.run(execute(submission, folder, scratch / "work", world, limits))
-            collect(submission, folder, options.data)
-            truth = read_labels(labels) if labels is not None else None
         except (SubmissionError, CourseDataError, LabelsError) as error:
             raise PipelineError(str(error)) from None
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        limits = Limits(cell=options.cell_timeout, notebook=options.notebook_timeout)
+        asyncio.run(execute(submission, folder, scratch / "work", world, limits))
+        collect(submission, folder, options.data)
     return load_evidence(folder, truth)
+
+
+def _match(of_data: Path, of_labels: Path) -> None:
+    """Refuse labels of another build than the data, where both manifests are at hand to tell."""
+    try:
+        files = [json.loads(path.read_text(encoding="utf-8"))["files"] for path in (of_data, of_labels)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if files[0] != files[1]:
+        raise PipelineError(f"--labels belong to other course data than --data: compare {of_labels} with {of_data}")
 
 
 def _data_and_labels(options: Options, scratch: Path) -> tuple[Path, Path | None]:
@@ -108,6 +134,8 @@ def _data_and_labels(options: Options, scratch: Path) -> tuple[Path, Path | None
 def _submission_folder(options: Options, scratch: Path) -> Path:
     if options.submission is not None:
         return options.submission
-    from fixtures import submissions
-
+    try:
+        from fixtures import submissions
+    except ModuleNotFoundError:
+        raise PipelineError("there is no sample submission here; say what to grade: --submission FOLDER") from None
     return submissions.make("complete", scratch / "sample-submission")

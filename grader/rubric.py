@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 RUBRIC = Path(__file__).parent / "rubric.toml"
 ANSWER_KEY = Path(__file__).parent / "answer_key.toml"
@@ -78,8 +78,13 @@ def load_rubric(path: Path = RUBRIC) -> Rubric:
     return _validated(path, Rubric)
 
 
+def _several(verdicts: Any) -> Any:
+    """A single verdict stands for itself."""
+    return (verdicts,) if isinstance(verdicts, bool) else verdicts
+
+
 class _Key(BaseModel):
-    key: dict[str, Annotated[tuple[bool, ...], Field(min_length=1)]]
+    key: dict[str, Annotated[tuple[bool, ...], Field(min_length=1), BeforeValidator(_several)]]
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -92,7 +97,9 @@ class _Key(BaseModel):
 
 
 def load_answer_key(path: Path = ANSWER_KEY) -> dict[str, tuple[bool, ...]]:
-    """Accepted verdicts by item id. Raises RubricError."""
+    """Accepted verdicts by item id; none where there is no key, as at a student's. Raises RubricError."""
+    if not path.exists():
+        return {}
     return _validated(path, _Key, wrap="key").key
 
 

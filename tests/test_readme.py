@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +50,20 @@ def test_options_of_the_data_commands_exist(line: str) -> None:
 def test_folders_of_the_readme_exist() -> None:
     for folder in re.findall(r"^\| `(\w+/)`", README, re.MULTILINE):
         assert (ROOT / folder).is_dir(), folder
+
+
+@pytest.mark.slow
+def test_what_is_handed_out_checks_a_submission_and_holds_no_solution(tmp_path: Path) -> None:
+    (archive,) = [line for line in COMMANDS if line.startswith("git archive")]
+    command = archive.replace("homework.zip", str(tmp_path / "homework.zip"))
+    subprocess.run(["bash", "-c", command], cwd=ROOT, check=True)
+    kit = tmp_path / "kit"
+    shutil.unpack_archive(tmp_path / "homework.zip", kit)
+    assert not {"reference", "tests"} & {path.name for path in kit.iterdir()}
+    assert not list(kit.rglob("answer_key.toml"))
+    grade = [sys.executable, "-m", "pytest", "grader", "--submission", "student_template", "--out", "out"]
+    done = subprocess.run(grade, cwd=kit, capture_output=True, text=True, check=False)
+    results = json.loads((kit / "out" / "results.json").read_text())
+    assert results["score"] > 0, done.stdout
+    alone = subprocess.run([*grade[:4], "--out", "out"], cwd=kit, capture_output=True, text=True, check=False)
+    assert "there is no sample submission here" in alone.stdout

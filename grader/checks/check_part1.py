@@ -36,6 +36,8 @@ def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]
         could_not_check(answer.problem.rstrip("."), text=answer.explanation[:EXCERPT], where=answer.source)
     if answer.verdict is None:
         fail((answer.problem or "no verdict was found").rstrip("."), where=answer.source)
+    if item not in key:
+        could_not_check("your instructor has the key: the verdict was read, and counts at grading", where=answer.source)
     if answer.verdict not in key[item]:
         fail(f"the verdict {answer.verdict} is not right", where=answer.source)
 

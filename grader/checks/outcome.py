@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from grader.grade import EvidenceKind
+from grader.checks.verdict import EvidenceKind
 
 F = TypeVar("F", bound=Callable[..., None])
 

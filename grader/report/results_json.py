@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from grader.grade import Grade, ItemGrade, Verdict
+from grader.checks.verdict import Verdict
+from grader.grade import Grade, ItemGrade
 
 EXCERPT = 300  # characters of a finding that an item's output shows; `extra_data` has all of it
 MARKS = {"passed": "ok", "failed": "--", "could_not_check": "??"}
@@ -26,12 +27,9 @@ def write_results(path: Path, grade: Grade, made_with: dict[str, str]) -> None:
 
 def results(grade: Grade, made_with: dict[str, str]) -> dict[str, Any]:
     """The whole document. `score` is the capped total of what the machine awarded."""
-    output = f"{grade.total:g} of {grade.cap:g} points by machine."
-    if grade.open:
-        output += f" {grade.open:g} points wait for a person: prose, and what could not be checked."
     return {
         "score": grade.total,
-        "output": output,
+        "output": _overview(grade),
         "output_format": "text",
         "test_output_format": "text",
         "visibility": "visible",
@@ -40,13 +38,24 @@ def results(grade: Grade, made_with: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def _overview(grade: Grade) -> str:
+    """The total, which students may see only where they see every item: its change would tell what is held back."""
+    if any(item.visibility != "visible" for item in grade.items):
+        return "Items that are held back are shown when the grades are published."
+    total = f"{grade.total:g} of {grade.cap:g} points by machine."
+    if grade.open:
+        total += f" {grade.open:g} points wait for a person: prose, and what could not be checked."
+    return total
+
+
 def _test(item: ItemGrade) -> dict[str, Any]:
+    decided = {} if item.open and not item.lost else {"status": "failed" if item.lost else "passed"}
     return {
         "number": item.item,
         "name": item.title,
         "score": item.awarded,
         "max_score": item.max,
-        "status": "failed" if item.lost else "passed",
+        **decided,
         "output": output_text(item),
         "visibility": item.visibility,
         "extra_data": {

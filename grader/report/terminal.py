@@ -47,7 +47,7 @@ def _table(grade: Grade, wide: bool) -> Table:
 
 
 def _what(item: ItemGrade) -> str:
-    """The item's title, or why points were lost, or why they are open."""
+    """Why points were lost and why they could not be checked; the title where nothing but prose is open."""
     lost = [v.reason for v in item.verdicts if v.outcome == "failed"]
     unsure = [v.reason for v in item.verdicts if v.outcome == "could_not_check" and v.evidence != "person"]
-    return "; ".join(dict.fromkeys(lost or unsure)) or item.title
+    return "; ".join(dict.fromkeys(lost + unsure)) or item.title

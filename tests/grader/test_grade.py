@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from grader.grade import Verdict, grade
+from grader.checks.verdict import Verdict
+from grader.grade import grade
 from grader.rubric import Bars, Item, Rubric, Scale, load_rubric
 
 RUBRIC = load_rubric()

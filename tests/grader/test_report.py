@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.grade import Grade, Verdict, grade
+from grader.checks.verdict import Verdict
+from grader.grade import Grade, grade
 from grader.report.results_json import results, write_results
 from grader.report.terminal import summary_lines
 from grader.rubric import load_rubric
@@ -76,11 +77,25 @@ def test_findings_are_shown_with_the_check(graded: Grade) -> None:
     assert "Held-out accuracy: 0.8808 (95 % interval 0.8743 to 0.8870)" in lines
 
 
-def test_unchecked_points_are_open_and_said_to_be(graded: Grade) -> None:
-    document = results(graded, {"device": "cpu"})
+def test_the_total_is_shown_only_where_every_item_is(graded: Grade) -> None:
+    assert "points" not in results(graded, {})["output"]  # part 1 is held back until grades are published
+    shown = tuple(item.model_copy(update={"visibility": "visible"}) for item in graded.items)
+    document = results(graded.model_copy(update={"items": shown}), {"device": "cpu"})
     assert document["score"] == 0.67
     assert document["extra_data"]["device"] == "cpu"
-    assert f"{document['extra_data']['open']:g} points wait for a person" in document["output"]
+    assert document["output"].startswith("0.67 of 100 points by machine")
+    assert f"{graded.open:g} points wait for a person" in document["output"]
+
+
+def test_answers_and_held_out_accuracy_are_shown_after_publication() -> None:
+    held_back = {name for name, item in load_rubric().items.items() if item.visibility != "visible"}
+    assert held_back == {*(f"part1.{k}" for k in range(1, 11)), "lab3.b"}
+
+
+def test_an_item_is_passed_or_failed_only_once_it_is_decided(graded: Grade) -> None:
+    status = {test["number"]: test.get("status") for test in results(graded, {})["tests"]}
+    assert status["lab1.c"] == "failed"
+    assert status["lab1.d"] is None
 
 
 def test_results_are_written_whole(graded: Grade, tmp_path: Path) -> None:

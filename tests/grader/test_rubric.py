@@ -162,7 +162,7 @@ def test_the_place_and_the_problem_are_named(tmp_path: Path, old: str, new: str,
             '"part1.2" = [true]\n"part1.11" = [true]',
             ": expected part1.1 to part1.10, found part1.11",
         ),
-        ('"part1.2" = [true]', '"part1.2" = true', ", part1.2: input should be a valid tuple, found True"),
+        ('"part1.2" = [true]', '"part1.2" = 1', ", part1.2: input should be a valid tuple, found 1"),
         (
             '"part1.2" = [true]',
             '"part1.2" = ["maybe"]',
@@ -178,3 +178,13 @@ def test_lossy_images_lower_each_bar() -> None:
     bars = load_rubric().bars
     assert (bars.on(False, "lab1"), bars.on(False, "lab3")) == (0.65, 0.90)
     assert (bars.on(True, "lab1"), bars.on(True, "lab3")) == (0.62, 0.87)
+
+
+def test_one_verdict_may_stand_without_brackets(tmp_path: Path) -> None:
+    key = tmp_path / "answer_key.toml"
+    key.write_text("\n".join(f'"part1.{k}" = true' for k in range(1, 11)))
+    assert load_answer_key(key)["part1.8"] == (True,)
+
+
+def test_without_a_key_nothing_is_accepted_or_refused(tmp_path: Path) -> None:
+    assert load_answer_key(tmp_path / "none.toml") == {}
