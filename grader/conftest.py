@@ -172,6 +172,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     write_results(options.out / "results.json", grade(config.stash[RUBRIC], verdicts.values()), options.summary())
     errors = config.stash[ERRORS]
     if errors:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         (options.out / "grader-errors.log").write_text("\n".join(errors))
 
 
@@ -182,5 +183,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     result = grade(config.stash[RUBRIC], verdicts.values())
     terminalreporter.ensure_newline()
     screen = config.get_terminal_writer()
+    if config.stash[ERRORS]:
+        log = config.stash[OPTIONS].out / "grader-errors.log"
+        terminalreporter.write_line(f"The grader met errors of its own; no point was lost to them. Details: {log}")
     for line in summary_lines(result, config.stash[OPTIONS].out, screen.fullwidth, screen.hasmarkup):
         terminalreporter.write_line(line)

@@ -136,6 +136,6 @@ def _submission_folder(options: Options, scratch: Path) -> Path:
         return options.submission
     try:
         from fixtures import submissions
-    except ModuleNotFoundError:
+    except ImportError:
         raise PipelineError("there is no sample submission here; say what to grade: --submission FOLDER") from None
     return submissions.make("complete", scratch / "sample-submission")

@@ -266,6 +266,18 @@ def test_wrong_files_are_one_sentence(pytester: pytest.Pytester, make: str, opti
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+def test_an_error_of_the_graders_own_costs_no_point_and_is_not_hidden(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(breaks="import grader.pipeline\ndef gather_evidence(options):\n    {}['no such key']\n"
+                               "grader.pipeline.gather_evidence = gather_evidence\n")  # fmt: skip
+    result = pytester.runpytest_subprocess(str(ROOT / "grader"), "-p", "breaks", "--submission", ".")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(["The grader met errors of its own; no point was lost to them. Details: *"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert "KeyError: 'no such key'" in (pytester.path / "out" / "grader-errors.log").read_text()
+    results = json.loads((pytester.path / "out" / "results.json").read_text())
+    assert lost(results) == {}
+
+
 def test_the_help_lists_every_option(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess(str(ROOT / "grader"), "--help")
     for option in ("--submission", "--data", "--labels", "--device", "--out", "--cell-timeout", "--notebook-timeout"):
