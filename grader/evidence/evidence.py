@@ -13,6 +13,7 @@ import nbformat
 from pydantic import TypeAdapter
 
 from grader.evidence.answers import Answer
+from grader.evidence.bounded import preview
 from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
 from grader.evidence.code import NotebookCode
 from grader.evidence.passages import Passage
@@ -34,6 +35,7 @@ from grader.execution.trace_events import (
 
 TEMPLATE = Path(__file__).parents[2] / "student_template" / "simplenn-cifar10.ipynb"
 LABS = {"lab1": "Lab 1", "lab2": "Lab 2", "lab3": "Lab 3"}
+NAMED_ASIDE = 3  # files that the reason for a missing notebook names
 
 
 @dataclass(frozen=True)
@@ -194,8 +196,9 @@ class Evidence:
 def load_evidence(folder: Path, truth: tuple[int, ...] | None) -> Evidence:
     """Read what execution and `collect` left in `folder`."""
     submission = _json(folder / "submission.json")
+    found, aside = submission["notebooks"], submission["aside"]
     return Evidence(
-        labs={role: _load_lab(folder / role, role, submission["notebooks"].get(role)) for role in LABS},
+        labs={role: _load_lab(folder / role, role, found.get(role), aside) for role in LABS},
         predictions=TypeAdapter(Predictions).validate_python(_json(folder / "predictions.json")),
         answers=TypeAdapter(Answers).validate_python(_json(folder / "answers.json")),
         lossy=_json(folder / "data.json")["lossy"],
@@ -228,9 +231,18 @@ def _earlier(cell: Any) -> Literal["ran", "raised"] | None:
     return "ran" if outputs or isinstance(cell.get("execution_count"), int) else None
 
 
-def _load_lab(folder: Path, role: str, found: dict[str, Any] | None) -> Lab:
+def _not_found(role: str, aside: list[list[str]]) -> str:
+    """Why a lab has no notebook, with the first files set aside: notebooks before others."""
+    reason = f"no notebook of {LABS[role]} was found in the submission"
+    ordered = sorted(aside, key=lambda pair: not pair[0].lower().endswith(".ipynb"))
+    shown = [f"{preview(name, 60)} ({preview(why, 100)})" for name, why in ordered[:NAMED_ASIDE]]
+    more = [f"and {len(aside) - NAMED_ASIDE} more"] if len(aside) > NAMED_ASIDE else []
+    return f"{reason}; set aside: {', '.join(shown + more)}" if aside else reason
+
+
+def _load_lab(folder: Path, role: str, found: dict[str, Any] | None, aside: list[list[str]]) -> Lab:
     if found is None:
-        return Lab(role, None, f"no notebook of {LABS[role]} was found in the submission", "student")
+        return Lab(role, None, _not_found(role, aside), "student")
     if found["problem"] is not None:
         return Lab(role, found["file"], found["problem"], "student")
     fault = folder / "grader-fault.json"

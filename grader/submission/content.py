@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 CODE_MAGICS = ("time", "timeit", "capture", "prun")  # cell magics whose cell is Python all the same
 AUGMENTATIONS = ("RandomCrop", "RandomHorizontalFlip", "RandomResizedCrop", "RandomRotation", "RandomAffine")
 SWISH = ("sigmoid", "Sigmoid", "silu", "SiLU")
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
 
 
 @dataclass(frozen=True)
 class Content:
     """Findings on which a role is decided.
 
-    `course`: uses a class named CIFAR10. `simple`: defines or uses a class SimpleNN. `table1`: builds the convolution
-    that Table 1 begins with. `residual`: adds in the forward pass of a class, or has a class named after residual nets.
-    `improved`: how many of BN, augmentation, Swish and L1 there are. `predicts`: writes a table of test predictions.
+    `course`: uses CIFAR10, in its own code or in a module that it imports. `simple`: defines or uses a class SimpleNN.
+    `table1`: builds the convolution that Table 1 begins with. `residual`: adds in the forward pass of a class, or has a
+    class named after residual nets. `improved`: how many of BN, augmentation, Swish and L1 there are. `trains`: goes
+    backward, or calls a function of an imported module that does. `optimizes`: an optimizer is built or stepped, in its
+    own code or in an imported module. `predicts`: writes a table of test predictions.
     """
 
     course: bool
@@ -29,19 +32,25 @@ class Content:
     residual: bool
     improved: int
     trains: bool
+    optimizes: bool
     predicts: bool
 
 
-def read_content(notebook: dict[str, Any]) -> Content:
-    """The findings over all code cells; what cannot be parsed counts for nothing."""
+def read_content(notebook: dict[str, Any], imported: Callable[[list[ast.AST]], list[ast.AST]]) -> Content:
+    """The findings over all code cells; what cannot be parsed counts for nothing.
+
+    `imported` gives the syntax of the student's own modules that code imports.
+    """
     trees = [_parse(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     nodes = list(chain.from_iterable(ast.walk(tree) for tree in trees))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
-    called = {_name(call.func) for call in calls}
+    called = _called(nodes)
+    beyond = imported(nodes)
+    everywhere = called | _called(beyond)
     modules = [node for node in nodes if isinstance(node, ast.ClassDef) and node.bases]
     strings = set(_used_strings(nodes))
     return Content(
-        course="CIFAR10" in called,
+        course=_uses_cifar10([*nodes, *beyond]),
         simple="SimpleNN" in called or any(cls.name == "SimpleNN" for cls in modules),
         table1=any(_is_first_convolution(call) for call in calls),
         residual=any(_is_residual(cls) for cls in modules) or any(_named_residual(name) for name in called),
@@ -53,7 +62,8 @@ def read_content(notebook: dict[str, Any]) -> Content:
                 any(_is_l1_norm(call) for call in calls),
             )
         ),
-        trains="backward" in called,
+        trains="backward" in called or not called.isdisjoint(_training_functions(beyond)),
+        optimizes=not everywhere.isdisjoint(("backward", "step", *OPTIMIZERS)),
         predicts="test" in strings
         and (bool(called & {"to_csv", "writerow", "writerows"}) or any(text.endswith(".csv") for text in strings)),
     )
@@ -85,6 +95,33 @@ def _name(function: ast.expr) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def _called(nodes: list[ast.AST]) -> set[str]:
+    return {_name(node.func) for node in nodes if isinstance(node, ast.Call)}
+
+
+def _uses_cifar10(nodes: list[ast.AST]) -> bool:
+    """A class or function so named is called or imported, the course's module is imported, or its files are named."""
+    names = _called(nodes)
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+            names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
+    if "tools.dataset" in names or any(re.search(r"cifar_?10(?!0)", name, re.IGNORECASE) for name in names):
+        return True
+    return any("-images-batch" in text for text in _used_strings(nodes))
+
+
+def _training_functions(nodes: list[ast.AST]) -> set[str]:
+    """Names of functions that go backward, or that call one which does."""
+    calls = {node.name: _called(list(ast.walk(node))) for node in nodes if isinstance(node, ast.FunctionDef)}
+    training = set[str]()
+    while True:
+        more = {name for name, called in calls.items() if called & {"backward", *training}} - training
+        if not more:
+            return training
+        training |= more
 
 
 def _used_strings(nodes: list[ast.AST]) -> Iterator[str]:

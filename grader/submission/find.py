@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from grader.submission.content import Content, read_content
+from grader.submission.modules import Modules
 from grader.submission.read import NotebookError, read_notebook
 
 MAX_FILES = 5_000
@@ -79,7 +80,8 @@ def find_submission(root: Path) -> Submission:
         )
     base = root if root.is_dir() else root.parent
     files, aside = _files(root) if root.is_dir() else ([root, *_modules_beside(root)], [])
-    notebooks, other = _assign([_inspect(path) for path in files if _is_notebook(path)], base)
+    modules = Modules(base, frozenset(path for path in files if path.suffix == ".py"))
+    notebooks, other = _assign([_inspect(path, modules) for path in files if _is_notebook(path)], base)
     return Submission(
         root=base,
         notebooks=notebooks,
@@ -160,9 +162,10 @@ class _Candidate:
     problem: str | None
 
 
-def _inspect(path: Path) -> _Candidate:
+def _inspect(path: Path, modules: Modules) -> _Candidate:
     try:
-        return _Candidate(path, read_content(read_notebook(path)), None)
+        content = read_content(read_notebook(path), lambda nodes: modules.imported_by(nodes, path.parent))
+        return _Candidate(path, content, None)
     except NotebookError as error:
         return _Candidate(path, None, str(error))
 
@@ -170,7 +173,8 @@ def _inspect(path: Path) -> _Candidate:
 def role_levels(content: Content) -> dict[str, int]:
     """How well the code fits each role: 3 clearly, 2 well, 1 only if the name says so too, 0 not at all."""
     simple = content.simple and content.course
-    lab1 = lab2 = 0
+    # Nets may be built in loops, by other names or in modules: whatever trains on CIFAR10 may be a lab.
+    lab1 = lab2 = by_name = int(content.course and content.optimizes)
     if content.table1:
         lab1 = 1 if content.residual else max(1, 3 - content.improved)
         lab2 = 1 if content.residual or not content.improved else min(3, 1 + content.improved)
@@ -178,7 +182,7 @@ def role_levels(content: Content) -> dict[str, int]:
         lab1 = lab2 = 1
     if content.predicts and not content.trains:
         return {"lab1": 0, "lab2": 0, "lab3": int(content.residual), "predict": 3}
-    lab3 = 3 if content.residual else int(content.table1 or simple)
+    lab3 = 3 if content.residual else max(by_name, int(content.table1 or simple))
     return {"lab1": lab1, "lab2": lab2, "lab3": lab3, "predict": int(content.predicts)}
 
 
@@ -206,12 +210,16 @@ def _assign(candidates: list[_Candidate], base: Path) -> tuple[dict[str, Found],
     best = _best(candidates)
     found = {role: _found(role, candidate) for role, candidate in best.items()}
     taken = {candidate.path for candidate in best.values()}
-    aside = [
-        (_shown(c.path, base), c.problem or "its code is none of the labs', or another notebook fits better")
-        for c in candidates
-        if c.path not in taken
-    ]
+    aside = [(_shown(c.path, base), c.problem or _why_aside(c)) for c in candidates if c.path not in taken]
     return found, aside
+
+
+def _why_aside(candidate: _Candidate) -> str:
+    if any(_score(candidate, role) for role in ROLES):
+        return "another notebook fits better"
+    if candidate.content is not None and any(role_levels(candidate.content).values()):
+        return "neither its code nor its name says which lab it is"
+    return "its code does not train on the course's CIFAR10"
 
 
 def _best(candidates: list[_Candidate]) -> dict[str, _Candidate]:

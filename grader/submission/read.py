@@ -35,7 +35,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    text = _text(path)
+    text = read_text(path)
     try:
         content: Any = json.loads(text)
     except json.JSONDecodeError as error:
@@ -50,8 +50,9 @@ def _parse(path: Path) -> dict[str, Any]:
     return content
 
 
-def _text(path: Path) -> str:
-    data = _bytes(path)
+def read_text(path: Path, limit: int = MAX_NOTEBOOK_BYTES) -> str:
+    """A regular file of 1 to `limit` bytes as text. Raises NotebookError."""
+    data = _bytes(path, limit)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,17 +60,17 @@ def _text(path: Path) -> str:
         raise NotebookError(f"{path.name} is not UTF-8 text (line {line}, byte {error.start})") from None
 
 
-def _bytes(path: Path) -> bytes:
-    """The content of a regular file of 1 to MAX_NOTEBOOK_BYTES bytes; a link or a pipe at `path` is never opened."""
+def _bytes(path: Path, limit: int) -> bytes:
+    """The content of a regular file of 1 to `limit` bytes; a link or a pipe at `path` is never opened."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise NotebookError(f"{path.name} is not a regular file")
-            if status.st_size > MAX_NOTEBOOK_BYTES:
-                size, limit = status.st_size / 1e6, MAX_NOTEBOOK_BYTES / 1e6
-                raise NotebookError(f"{path.name} has {size:.0f} MB; clear its outputs to get below {limit:.0f} MB")
-            data = file.read(MAX_NOTEBOOK_BYTES)
+            if status.st_size > limit:
+                size, most = status.st_size / 1e6, limit / 1e6
+                raise NotebookError(f"{path.name} has {size:.0f} MB; clear its outputs to get below {most:.0f} MB")
+            data = file.read(limit)
     except OSError as error:
         raise NotebookError(f"{path.name} cannot be read: {error.strerror or error}") from None
     if not data.strip():

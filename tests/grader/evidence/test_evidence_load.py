@@ -107,6 +107,28 @@ def test_a_lab_that_was_not_handed_in(tmp_path: Path) -> None:
     assert (lab.at_fault, lab.problem) == ("student", "no notebook of Lab 3 was found in the submission")
 
 
+def test_files_set_aside_are_named_where_a_lab_is_missing(tmp_path: Path) -> None:
+    path = folder(tmp_path, [CODE])
+    aside = [["hw2.zip", "an archive; hand in the files themselves"], ["hw1.ipynb", "its code does not train"]]
+    write(path / "submission.json", {"notebooks": {}, "aside": aside})
+    assert lab1(path).problem == (
+        "no notebook of Lab 1 was found in the submission; set aside: hw1.ipynb (its code does not train), "
+        "hw2.zip (an archive; hand in the files themselves)"
+    )
+
+
+def test_few_of_many_files_set_aside_are_named_and_shortly(tmp_path: Path) -> None:
+    path = folder(tmp_path, [CODE])
+    aside = [[f"{number}\n\x1b{'x' * 200}.ipynb", "y" * 400] for number in range(5)]
+    write(path / "submission.json", {"notebooks": {}, "aside": aside})
+    problem = lab1(path).problem
+    assert problem is not None
+    assert problem.count("…") == 2 * 3
+    assert problem.endswith(", and 2 more")
+    assert problem.isprintable()
+    assert len(problem) < 600
+
+
 def test_a_notebook_that_cannot_be_read(tmp_path: Path) -> None:
     found = {
         "file": "simplenn-cifar10.ipynb",

@@ -209,6 +209,130 @@ def test_nearer_of_two_equal_notebooks_is_taken(tmp_path: Path) -> None:
     assert submission.aside[0][0] == "old/simplenn-cifar10.ipynb"
 
 
+# -- notebooks whose code does not show which lab they are -----------------------------------------------------------
+
+LOOP = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(i, o, k) for i, o, k in SIZES])
+    def forward(self, x):
+        for conv in self.convs: x = F.relu(conv(x))
+        return x
+net = Net()
+"""
+RENAMED = SIMPLENN.replace("SimpleNN", "CNN").replace("kernel_size=5", "kernel_size=3")
+VARIABLES = RENAMED.replace("3, 8, kernel_size=3", "channels, width, size")
+NETS = "from models.nets import Net\nnet = Net()"
+OWN_DATA = "class Images(Dataset):\n    def __init__(self, mode): self.x = np.load(f'data/{mode}-images-batch.npy')"
+WHY_ASIDE = "its code does not train on the course's CIFAR10"
+
+
+def modules(root: Path, **sources: str) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for name, source in sources.items():
+        (root / f"{name}.py").write_text(source)
+
+
+@pytest.mark.parametrize("net", [LOOP, RENAMED, VARIABLES, NETS])
+@pytest.mark.parametrize("name", ["simplenn-cifar10.ipynb", "simplenn-cifar10-dev.ipynb", "resnet-cifar10.ipynb"])
+def test_whatever_trains_on_cifar10_goes_by_its_name(tmp_path: Path, net: str, name: str) -> None:
+    submission = hand_in(tmp_path, {name: (net, DATA, TRAIN)})
+    (found,) = submission.notebooks.values()
+    assert find.USUAL_NAMES[found.role] == name
+    assert found.why == "its name; its code alone would not say so"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "from tools.dataset import *",
+        "import tools.dataset",
+        "from tools import dataset as d\nfrom tools.dataset import CIFAR10 as Images",
+        "train_set = torchvision.datasets.CIFAR10('data')",
+        OWN_DATA,
+    ],
+)
+def test_data_set_by_any_of_its_names(tmp_path: Path, data: str) -> None:
+    assert list(names(hand_in(tmp_path, {"lab2.ipynb": (LOOP, data, TRAIN)}))) == ["lab2"]
+
+
+def test_all_labs_by_their_names(tmp_path: Path) -> None:
+    cells = (LOOP, DATA, TRAIN)
+    files = dict.fromkeys(list(USUAL)[:3], cells) | {
+        "save_test_predictions.ipynb": USUAL["save_test_predictions.ipynb"]
+    }
+    submission = hand_in(tmp_path, files | {"trial.ipynb": cells})
+    assert list(names(submission).values()) == list(USUAL)
+    assert submission.aside == (("trial.ipynb", "neither its code nor its name says which lab it is"),)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (LOOP, TRAIN),  # trains on something
+        (LOOP, DATA),  # trains nothing
+        (LOOP, "data = torchvision.datasets.CIFAR100('data')", TRAIN),
+        ("# CIFAR10", "'-images-batch.npy'", TRAIN),
+    ],
+)
+def test_name_alone_makes_no_lab(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    submission = hand_in(tmp_path, {"resnet-cifar10.ipynb": cells})
+    assert names(submission) == {}
+    assert submission.aside == (("resnet-cifar10.ipynb", WHY_ASIDE),)
+
+
+@pytest.mark.parametrize("other", ["Final.ipynb", "lab3/net20.ipynb"])
+def test_resnet_is_preferred_over_a_notebook_so_named(tmp_path: Path, other: str) -> None:
+    submission = hand_in(tmp_path, {"resnet-cifar10.ipynb": (LOOP, DATA, TRAIN), other: LAB3})
+    assert names(submission) == {"lab3": other}
+    assert submission.aside == (("resnet-cifar10.ipynb", "another notebook fits better"),)
+
+
+def test_content_is_preferred_over_a_name(tmp_path: Path) -> None:
+    files = {"simplenn-cifar10.ipynb": (LOOP, DATA, TRAIN), "mine.ipynb": LAB1}
+    assert names(hand_in(tmp_path, files)) == {"lab1": "mine.ipynb"}
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks"])
+def test_training_in_modules_of_the_student_s(tmp_path: Path, folder: str) -> None:
+    loop = "from data import load\ndef epoch(net):\n    loss.backward()\ndef fit(net):\n    epoch(net)"
+    modules(tmp_path, training=loop, data="from tools.dataset import CIFAR10\nimport training")
+    cells = ("import training as t\nt.fit(net)", "x = 'test'; np.savetxt('predictions.csv', labels)")
+    submission = hand_in(tmp_path, {f"{folder}/simplenn-cifar10.ipynb": cells})
+    assert list(names(submission)) == ["lab1"]
+
+
+def test_predictions_that_import_a_module_which_trains_stay_predictions(tmp_path: Path) -> None:
+    modules(tmp_path / "models", __init__="from .nets import Net", nets="def fit(net):\n    loss.backward()")
+    assert list(names(hand_in(tmp_path, {"resnet-predictions.ipynb": ("from models import Net", PREDICT)}))) == [
+        "predict"
+    ]
+
+
+@pytest.mark.parametrize("source", [b"def fit(:", b"", b"\xff\xfe", b"x = 1\0", b"#" * 2_000_000, b"(" * 9_000])
+def test_modules_that_cannot_be_read_count_for_nothing(tmp_path: Path, source: bytes) -> None:
+    (tmp_path / "training.py").write_bytes(source)
+    submission = hand_in(tmp_path, {"lab1.ipynb": ("from training import fit\nfit(net)", DATA)})
+    assert submission.aside == (("lab1.ipynb", WHY_ASIDE),)
+
+
+def test_modules_elsewhere_and_links_are_not_read(tmp_path: Path) -> None:
+    modules(tmp_path, outside="def fit(net):\n    loss.backward()")
+    root = tmp_path / "handed-in"
+    modules(root / "deep", training="def fit(net):\n    loss.backward()")
+    (root / "link.py").symlink_to(tmp_path / "outside.py")
+    submission = hand_in(root, {"lab1.ipynb": ("import training, link, outside\nlink.fit(net)", DATA)})
+    assert names(submission) == {}
+
+
+def test_endless_modules_end(tmp_path: Path) -> None:
+    chain = {f"m{number}": f"import m{number + 1}" for number in range(60)}
+    modules(tmp_path, **chain, m60="loss.backward()")
+    assert names(hand_in(tmp_path, {"lab1.ipynb": ("import m0", DATA)})) == {}
+    assert list(names(hand_in(tmp_path, {"lab1.ipynb": ("import m20", DATA)}))) == ["lab1"]
+
+
 # -- files that cannot be read ---------------------------------------------------------------------------------------
 
 
