@@ -33,17 +33,21 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, heldout
 
 
-@pytest.fixture(scope="module")
-def results(course: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("graded")
-    submission = submissions.make("reference", folder / "submission")
+def grade(name: str, course: tuple[Path, Path], folder: Path) -> dict[str, Any]:
+    """Grade a sample submission on the course's data with its labels, and read results.json."""
+    submission = submissions.make(name, folder / "submission")
     data, heldout = course
     command = [sys.executable, "-m", "pytest", "grader", "--submission", str(submission), "--data", str(data)]
     command += ["--labels", str(heldout), "--out", str(folder / "out"), "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode in (0, 1), done.stdout
     loaded: dict[str, Any] = json.loads((folder / "out" / "results.json").read_text())
     return loaded
+
+
+@pytest.fixture(scope="module")
+def results(course: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return grade("reference", course, tmp_path_factory.mktemp("graded"))
 
 
 def test_the_reference_loses_no_point(results: dict[str, Any]) -> None:
@@ -60,3 +64,17 @@ def test_the_accuracy_is_what_three_lines_of_pandas_give(results: dict[str, Any]
     item = next(test for test in results["tests"] if test["number"] == "lab3.b")
     check = next(check for check in item["extra_data"]["checks"] if check["check"] == "held_out_accuracy")
     assert check["found"]["accuracy"] == by_hand
+
+
+def test_template_half_done_and_reference_stand_in_this_order(
+    results: dict[str, Any], course: tuple[Path, Path], tmp_path: Path
+) -> None:
+    template = grade("template", course, tmp_path / "template")
+    half_done = grade("half_done", course, tmp_path / "half")
+    assert 0 < template["score"] < 2
+    assert template["score"] + 10 < half_done["score"] < results["score"] - 10
+    for document in (template, half_done):
+        for test in document["tests"]:
+            reasons = [c["reason"] for c in test["extra_data"]["checks"] if c["outcome"] == "failed"]
+            assert bool(reasons) == (test["extra_data"]["lost"] > 0)
+            assert all(reasons)
