@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from grader.checks.blame import hindrance
 from grader.checks.outcome import could_not_check, fail
-from grader.checks.support import words
+from grader.checks.support import written
 from grader.checks.training import TRAINS
 from grader.evidence.cells import result_text, stream_text
 from grader.evidence.evidence import Evidence, Lab
@@ -47,8 +47,10 @@ def _accuracy_in_prose(evidence: Evidence, lab: Lab) -> None:
 
 def judge_reported(evidence: Evidence, lab: Lab, item: str, runs: Sequence[Run], wanted: int) -> None:
     """A result for each of `wanted` values, in the outputs of the runs with them or in the written answer."""
-    text = words(evidence, item)
-    found = max(results_shown(lab, runs), len(ACCURACY.findall(text)))
+    in_words = Counter[str]()
+    for passage in written(evidence, item):
+        in_words |= Counter(ACCURACY.findall(passage.text))  # the same figure in notebook and report is one result
+    found = max(results_shown(lab, runs), in_words.total())
     if found >= wanted:
         return
     reason = f"results for {found} of {wanted} values were found in saved outputs and text"

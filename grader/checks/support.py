@@ -8,6 +8,7 @@ from typing import NoReturn
 from grader.checks.blame import hindrance, own_failure
 from grader.checks.outcome import could_not_check, fail
 from grader.evidence.evidence import Evidence, Lab
+from grader.evidence.passages import Passage
 from grader.execution.trace_events import NetEvent
 
 EXCERPT = 1_500
@@ -47,7 +48,8 @@ def missing(lab: Lab, reason: str, *, sign: str, credit: float = 0.0, **found: o
     if hindered is not None:
         could_not_check(f"{reason}; but {hindered.describe()}, which may be the grading machine's fault", **found)
     failed = own_failure(lab, sign)
-    fail(f"{reason}; {failed.describe()}" if failed is not None else reason, credit=credit, **found)
+    named = failed is not None and failed.describe() not in reason
+    fail(f"{reason}; {failed.describe()}" if failed is not None and named else reason, credit=credit, **found)
 
 
 def largest_net(lab: Lab) -> NetEvent:
@@ -76,27 +78,43 @@ def differs(lab: Lab, net: NetEvent, reason: str, *, credit: float) -> NoReturn:
     fail(reason, credit=credit)
 
 
-def words(evidence: Evidence, item: str) -> str:
-    """What the student wrote under an item's heading, in the notebook or in a report; "" where there is nothing."""
+def written(evidence: Evidence, item: str) -> list[Passage]:
+    """What the student wrote under an item's heading, in the notebook, in a report and in answers.yaml."""
     lab = evidence.labs[item.partition(".")[0]]
-    passage = lab.written.get(item) or evidence.answers.passages.get(item)
     answer = evidence.answers.answers.get(item)
-    return passage.text if passage is not None else answer.explanation if answer is not None else ""
+    found = [lab.written.get(item), evidence.answers.passages.get(item)]
+    if answer is not None and answer.explanation.strip():
+        found.append(Passage(answer.explanation, answer.source))
+    return [passage for passage in found if passage is not None]
+
+
+def words(evidence: Evidence, item: str) -> str:
+    """All that the student wrote under an item's heading; "" where there is nothing."""
+    return "\n\n".join(passage.text for passage in written(evidence, item))
 
 
 def for_a_person(evidence: Evidence, item: str) -> NoReturn:
-    """Prose under an item's heading in notebook or report: kept for a person, or lost where there is none."""
+    """Prose under an item's heading in notebook and report: kept for a person, or lost where there is none."""
     lab = evidence.labs[item.partition(".")[0]]
-    passage = lab.written.get(item) or evidence.answers.passages.get(item)
-    answer = evidence.answers.answers.get(item)
-    if passage is not None:
-        could_not_check("for a person to judge", text=passage.text[:EXCERPT], where=passage.source)
-    if answer is not None and answer.explanation.strip():
-        could_not_check("for a person to judge", text=answer.explanation[:EXCERPT], where=answer.source)
+    passages = written(evidence, item)
+    if len(passages) == 1:
+        could_not_check("for a person to judge", text=passages[0].text[:EXCERPT], where=passages[0].source)
+    if passages:
+        parts = [f"{passage.source}:\n{passage.text[:EXCERPT]}" for passage in passages]
+        could_not_check(
+            "for a person to judge",
+            text="\n\n".join(parts),
+            where="; ".join(passage.source for passage in passages),
+        )
     _without_heading(evidence, lab, item)
-    looked = ", ".join([lab.file or f"{lab.title} (no notebook)", *evidence.answers.read])
     question = QUESTIONS[item][0]
-    fail(f"no written answer to {lab.title} {question} was found in {looked}; write it under a heading '{question}'")
+    absent = f"no written answer to {lab.title} {question} was found"
+    if lab.file is None:
+        fail(f"{absent}: there is no notebook of {lab.title} and no report with the answer")
+    if lab.problem is not None and lab.at_fault == "grader":
+        could_not_check(f"{absent}, but {lab.problem}")
+    looked = ", ".join([lab.file, *evidence.answers.read])
+    fail(f"{absent} in {looked}; write it under a heading '{question}'")
 
 
 def _without_heading(evidence: Evidence, lab: Lab, item: str) -> None:

@@ -198,8 +198,8 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         zeroed=_share(step.fresh_gradients is not False for step in steps),
         loss_kind=first.loss_kind,
         loss_fed=first.loss_fed,
-        first_loss=first.cross_entropy,
-        losses=tuple(s.cross_entropy for s in steps if s.cross_entropy is not None and s.images == full),
+        first_loss=_loss(first),
+        losses=tuple(loss for s in steps if s.images == full and (loss := _loss(s)) is not None),
         penalty=_last_penalty([*trace.before(positions[0]), *trace.events[positions[0] : positions[-1]]], numbers),
         validations=tuple(p for p in passes if p.loader in trace.validation and not set(numbers).isdisjoint(p.nets)),
     )
@@ -216,6 +216,14 @@ def _updates_called_net(steps: Sequence[StepEvent], nets: Mapping[int, NetEvent]
     outputs = [event.output for number, event in nets.items() if number in (stepped, called)]
     rivals = len(outputs) == 2 and all(outputs) and outputs[0][1:] == outputs[1][1:]  # type: ignore[index]
     return not rivals and any(step.has_gradients for step in steps)
+
+
+def _loss(step: StepEvent) -> float | None:
+    """The loss function's value; of one that gave a value for each image, or of the student's own, what was minimised.
+
+    None where neither was a single finite number.
+    """
+    return step.cross_entropy if step.cross_entropy is not None else step.loss
 
 
 def _changes(values: Iterable[float]) -> list[float]:

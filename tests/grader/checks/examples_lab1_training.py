@@ -153,6 +153,7 @@ VALIDATION_LOOP = [
     stays_open("hindered", work(**only(raised(NO_GPU_HERE, TRAINING))), "cell 5 raised AssertionError"),
 ]
 
+NOT_FINITE = {"cross_entropy": None, "loss": None}
 LEARNS = [
     passes("falls", work()),
     passes("falls slowly", work(training=trained(losses=(2.305, 2.26)), decay=None)),
@@ -163,12 +164,21 @@ LEARNS = [
         "does not fall: 2.300 in the first 8 steps",
     ),
     fails("rises", work(training=trained(steps=120, losses=(2.3, 9.0)), decay=None), "the training loss does not fall"),
-    fails("not a number", work(training=trained(cross_entropy=None), decay=None), "not a finite number"),
+    passes("a loss for each image, or of one's own", work(training=trained(cross_entropy=None), decay=None)),
+    fails("not a number", work(training=trained(**NOT_FINITE), decay=None), "not a finite number"),
     fails("never trained", work(**only(training())), NOT_TRAINED),
     stays_open(
         "no fall yet", work(training=trained(steps=40, losses=(2.305, 2.295)), decay=None), "40 training steps are"
     ),
     stays_open("one epoch", work(training=trained(steps=4), decay=None), "4 training steps are too few"),
+    stays_open(
+        "one epoch, not a number", work(**only(trained(steps=4, **NOT_FINITE))), "no training loss could be read"
+    ),
+    stays_open(
+        "backward of several numbers",
+        work(**only(training(*DATA, *run(**NOT_FINITE), source="losses.backward(torch.ones(128))"))),
+        "no training loss could be read",
+    ),
 ]
 
 FIRST = Cell(TRAINING, (*DATA, *run()))

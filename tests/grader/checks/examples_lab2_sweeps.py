@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from evidence_builders import L2_PENALTY, Cell, built, evidence, lab, penalty, raised, run
+from evidence_builders import L2_PENALTY, Cell, built, evidence, lab, markdown, penalty, raised, run
 from notebook_lab2 import (
     CELLS,
     ELSEWHERE,
@@ -82,6 +82,9 @@ RATES_TRAINED = [
 LR_TABLE = "lr 1.0: 0.1000\nlr 0.1: 0.7012\nlr 0.05: 0.7101\nlr 0.01: 0.69\nlr 0.005: 0.68\nlr 0.001: 0.60\n"
 EPOCHS_LOG = "Epoch 1: Validation accuracy: 0.51\nEpoch 2: Validation accuracy: 0.60\n"
 SILENT = Cell("", sweep_of_rates(*RATES))
+LR_WORDS = "Learning rates: 0.1000, 0.7012, 0.7101"
+THREE = {"lab2.c.lr": LR_WORDS}
+OTHER_THREE = {"lab2.c.lr": "Learning rates: 69.0 %, 68.1 %, 60.2 %"}
 RATES_REPORTED = [
     passes("a best accuracy of each", only("rates")),
     passes("logs of epochs", only(rates=Cell("", sweep_of_rates(*RATES), printed=EPOCHS_LOG * 6))),
@@ -93,6 +96,16 @@ RATES_REPORTED = [
         partial(reported, {"lab2.c.lr": "Tried: 1.0, 0.1, 0.05, 0.01, 0.005, 0.001"}, rates=SILENT),
         "results for 2 of 6 values",  # those of (b)
         2 / 6,
+    ),
+    fails(
+        "the same three in notebook and report",
+        partial(reported, THREE, rates=SILENT, bn=None, bn_large=None, swish=None, answers=markdown(f"(c) {LR_WORDS}")),
+        "results for 3 of 6 values",
+        0.5,
+    ),
+    passes(
+        "three in the notebook, three in the report",
+        partial(reported, OTHER_THREE, rates=SILENT, answers=markdown(f"(c) {LR_WORDS}")),
     ),
     fails(
         "four of six", only(rates=Cell("", sweep_of_rates(*RATES), printed=log(4))), "results for 4 of 6 values", 4 / 6

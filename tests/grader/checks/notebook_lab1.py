@@ -22,7 +22,7 @@ from evidence_builders import (
 )
 from running import Example, fails, stays_open
 
-from grader.evidence.evidence import Evidence
+from grader.evidence.evidence import Evidence, Lab
 
 TRAINING = """
 optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
@@ -105,12 +105,21 @@ PART = {"size": 128}
 HELD_OUT = training(loader(0, "train", size=384), loader(1, "train", **PART), fed(), *run(validations=[]))
 
 
+def unstarted() -> Evidence:
+    """A notebook that the grader could not run."""
+    return evidence(Lab("lab1", "lab1.ipynb", "the kernel did not start", "grader"))
+
+
 def observations(item: str) -> list[Example]:
     """Examples of prose that a person judges."""
     letter = item[-1]
     return [
         stays_open("under its heading", work(), "for a person to judge"),
         stays_open("in a report", partial(reported, {item: "It overfits."}, answers=None), "for a person to judge"),
+        fails(
+            "no notebook", evidence, f"no written answer to Lab 1 ({letter}) was found: there is no notebook of Lab 1"
+        ),
+        stays_open("unread by the grader's fault", unstarted, "but the kernel did not start"),
         fails("none", work(answers=None), f"no written answer to Lab 1 ({letter})"),
         fails(
             "under another letter",

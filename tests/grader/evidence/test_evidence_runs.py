@@ -158,8 +158,13 @@ def test_splits_of_the_images() -> None:
 
 
 def test_losses_are_of_full_batches_and_numbers() -> None:
-    run = only(step(images=2, cross_entropy=7.0), step(cross_entropy=2.2), step(cross_entropy=None))
+    run = only(step(images=2, cross_entropy=7.0), step(cross_entropy=2.2), step(cross_entropy=None, loss=None))
     assert (run.first_loss, run.losses) == (7.0, (2.2,))
+
+
+def test_where_the_loss_function_gave_no_single_number_what_was_minimised_counts() -> None:
+    run = only(step(cross_entropy=None, loss=2.4), step(cross_entropy=2.2, loss=2.9))
+    assert (run.first_loss, run.losses) == (2.4, (2.4, 2.2))
 
 
 def test_the_architecture_is_that_of_the_net() -> None:
