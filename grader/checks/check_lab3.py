@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
+from grader.checks.borrowed import borrowed_call
 from grader.checks.claims import judge_accuracy
 from grader.checks.outcome import check, could_not_check, fail
 from grader.checks.support import differs, largest_net
 from grader.checks.training import loop_bugs, no_run, saved_untrained, training_runs, validation_bugs
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.predictions import score
-from grader.execution.trace_events import LayerRecord, LoadEvent, NetEvent
+from grader.evidence.runs import Run
+from grader.execution.trace_events import LayerRecord, LoadEvent, NetEvent, PassEvent, StepEvent
 from grader.rubric import Rubric
 
 RESNET20 = ("resnet20_a", "resnet20_a_behind", "resnet20_b")
 # Option A and B, each also with biases in its convolutions, which BN makes ineffective.
 PARAMETERS = (269_722, 270_410, 272_474, 273_258)
 TOPOLOGY = {16: 7, 32: 6, 64: 6}
-BORROWED = r"torchvision\.models|\bmodels\.resnet|hub\.load|\btimm\b"
 
 
 def residual_net(lab: Lab) -> NetEvent:
@@ -43,9 +44,10 @@ def check_resnet20(lab3: Lab) -> None:
     """The network computes ResNet-20's function (Section 4.2, n = 3) with any weights, with shortcut A or B."""
     if lab3.nets_equal_to(*RESNET20):
         return
-    if re.search(BORROWED, lab3.source):
-        fail("the network comes from a library of models; the item asks to implement ResNet-20 yourself")
     net = residual_net(lab3)
+    call = borrowed_call(lab3, net)
+    if call is not None:
+        fail(f"the network comes from a library of models ({call}); the item asks to implement ResNet-20 yourself")
     name, counts = f"{net.cls} ({lab3.where(net)})", topology(net.layers)
     if counts == TOPOLOGY:
         _other_outputs(lab3, net, name)
@@ -91,11 +93,21 @@ def check_resnet_trained(lab3: Lab) -> None:
     if elsewhere:
         where = lab3.where(elsewhere[0])
         could_not_check(f"{where} loads weights that were not trained in this notebook: a person must look")
-    bugs = loop_bugs(run) + validation_bugs(run) + saved_untrained(lab3)
-    if not any(run.validations for run in runs):
+    validations = run.validations or copies_validated(lab3, run)
+    bugs = loop_bugs(run) + validation_bugs(replace(run, validations=validations)) + saved_untrained(lab3)
+    if not validations and not any(run.validations for run in runs):
         bugs.append("it was never called on validation images while it was trained")
     if bugs:
         fail("; ".join(bugs), credit=0.5 if len(bugs) == 1 else 0.0, run=run.describe())
+
+
+def copies_validated(lab: Lab, run: Run) -> tuple[PassEvent, ...]:
+    """Passes of nets with the trained net's layers over validation images since its first step, such as its average."""
+    alike = {net.net for net in lab.nets if topology(net.layers) == topology(run.layers)}
+    loaders = {loader.loader for loader in lab.validation_loaders()}
+    steps = (k for k, event in enumerate(lab.events) if isinstance(event, StepEvent) and event.net == run.net)
+    passes = (event for event in lab.events[next(steps, 0) :] if isinstance(event, PassEvent))
+    return tuple(event for event in passes if event.loader in loaders and not alike.isdisjoint(event.nets))
 
 
 @check("lab3.b", "validation_accuracy", evidence="record")

@@ -80,6 +80,24 @@ UNNORMALISED = tuple(
 SOFTMAX = differs(0, "resnet20_a", equal_but_softmax=("resnet20_a",))
 LIBRARY = "net = torchvision.models.resnet18()"
 
+TORCHVISION = (LayerRecord(type="Conv2d", weight=(64, 3, 7, 7)), *scaled(4))
+BORROWED = {
+    "import torchvision.models as models\nnet = models.resnet34(num_classes=10)": "torchvision.models.resnet34",
+    "from torchvision.models import resnet18\nnet = resnet18()": "torchvision.models.resnet18",
+    "import torch\nnet = torch.hub.load('pytorch/vision', 'resnet18')": "torch.hub.load",
+    "from timm import create_model\nnet = create_model('resnet18')": "timm.create_model",
+    "class ResNet(nn.Module):\n    def __init__(self):\n        self.net = models.resnet18()": "models.resnet18",
+    "class ResNet(torchvision.models.ResNet): ...": "torchvision.models.ResNet",
+}
+OWN = (
+    "import torchvision.models",
+    "from torchvision.models import resnet18",
+    "# torchvision.models.resnet18()\nimport timm",
+    "print('torch.hub.load(...) is not allowed')",
+    "compared = torchvision.models.resnet18()",
+    "from tools import models\nmodels.resnet20()",
+)
+
 ARCHITECTURE = [
     passes("option A", work()),
     passes("option B", work(model=model(*built(0, "resnet20_b")))),
@@ -101,6 +119,28 @@ ARCHITECTURE = [
     fails(
         "from a library", work(model=model(resnet(layers=scaled(4)), source=LIBRARY)), "comes from a library of models"
     ),
+    *[
+        fails(
+            f"from a library: {source}",
+            work(model=model(resnet(layers=scaled(4)), source=source)),
+            f"comes from a library of models ({call})",
+        )
+        for source, call in BORROWED.items()
+    ],
+    fails(
+        "torchvision's ResNet beside an own class of that name",
+        work(model=model(resnet(layers=TORCHVISION), source=f"class ResNet(nn.Module): ...\n{LIBRARY}")),
+        "comes from a library of models",
+    ),
+    *[
+        fails(
+            f"no library: {source}",
+            work(model=model(resnet(layers=scaled(4)), source=f"{source}\nclass ResNet(nn.Module): ...")),
+            "3x3 convolutions by channels in ResNet (cell 1)",
+            0.25,
+        )
+        for source in OWN
+    ],
     fails("broken", work(model=model(broken(0, "ResNet"))), "ResNet (cell 1) raises on a batch of (2, 3, 32, 32)"),
     fails("none", work(model=None), "no network was built when the notebook ran"),
     stays_open("not compared", work(model=model(resnet())), "its outputs could not be compared"),
@@ -120,6 +160,7 @@ PARAMETERS = [
     stays_open("hindered", work(model=raised(OFFLINE, "class ResNet(nn.Module): ...")), "cell 1 raised URLError"),
 ]
 
+AVERAGE = net(5, "resnet20_a", cls="AveragedModel")
 TRAINED = [
     passes("as it should be", work()),
     passes(
@@ -135,7 +176,26 @@ TRAINED = [
         "eval()",
         0.5,
     ),
+    passes("its average is validated", work(training=training(AVERAGE, *run(validations=[validation(5)])))),
+    fails(
+        "its average is validated in train mode",
+        work(training=training(AVERAGE, *run(validations=[validation(5, training=True)]))),
+        "eval()",
+        0.5,
+    ),
     fails("never validated", work(training=training(*run(validations=[]))), "never called on validation images", 0.5),
+    fails(
+        "another net is validated",
+        work(training=training(*built(5), *run(validations=[validation(5)]))),
+        "never called on validation images",
+        0.5,
+    ),
+    fails(
+        "a copy was validated before the training",
+        work(training=training(AVERAGE, validation(5), *run(validations=[]))),
+        "never called on validation images",
+        0.5,
+    ),
     fails("the untrained net is saved", work(training=training(*run(), saved(7, steps=0))), "never trained", 0.5),
     fails(
         "two mistakes",
