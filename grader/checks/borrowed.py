@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 
 from grader.evidence.evidence import Lab
@@ -21,20 +22,22 @@ def borrowed_call(lab: Lab, net: NetEvent) -> str | None:
 
     A class of the notebook's own is the student's, unless its code calls the library; an import alone says nothing.
     """
-    trees = [tree for code in lab.code.cells.values() if (tree := _parsed(code.text)) is not None]
+    trees = [parsed(code.text) for code in lab.code.cells.values()]
     names = {name: full for tree in trees for name, full in _imported(tree)}
     calls = [call for tree in trees for call in _constructions(tree, names)]
     own = [code.text for code in lab.code.definitions.get(net.cls, ()) if re.search(r"(?m)^class ", code.text)]
-    inside = [call for text in own if (tree := _parsed(text)) is not None for call in _constructions(tree, names)]
+    inside = [call for text in own for call in _constructions(parsed(text), names)]
     like_torchvision = any(layer.weight == STEM for layer in net.layers)
     return next(iter(inside if own and not like_torchvision else calls), None)
 
 
-def _parsed(text: str) -> ast.Module | None:
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a cell's code; an empty one where it is no Python."""
     try:
-        return ast.parse(text)
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        return ast.Module(body=[], type_ignores=[])
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -12,12 +12,15 @@ from grader.checks.support import written
 from grader.checks.training import TRAINS
 from grader.evidence.cells import result_text, stream_text
 from grader.evidence.evidence import Evidence, Lab
+from grader.evidence.predictions import score
 from grader.evidence.record import EpochClaim, max_validation_accuracy
 from grader.evidence.runs import Run
 
 # From 0.08 on, a little below chance: smaller numbers are learning rates and regularization strengths.
 ACCURACY = re.compile(r"(?<![\d.])(?:0?\.(?:0[89]|[1-9]\d)\d*|(?:[89]|\d{2})(?:\.\d+)?\s?\\?%)")
 NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?:e[-+]?\d+)?", re.IGNORECASE)
+WITHIN_REACH = {"lab1": 0.80}  # SimpleNN, however it is trained
+MORE_THAN_HELD_OUT = 0.05  # a validation accuracy that is so much above the held-out one was not of the same net
 CLEARED = "show no validation accuracy (were they cleared before handing in?)"
 
 
@@ -36,6 +39,22 @@ def judge_accuracy(evidence: Evidence, lab: Lab, bar: float) -> None:
             "ran: a person must look",
             best=best,
         )
+    _compare_with_what_is_known(evidence, lab, best)
+
+
+def _compare_with_what_is_known(evidence: Evidence, lab: Lab, best: float) -> None:
+    """A claim is the student's word: one that cannot well be true is for a person, never a deduction."""
+    claim = f"the saved outputs claim a validation accuracy of {best:.4f}"
+    reach = WITHIN_REACH.get(lab.role, 1.0)
+    if best > reach:
+        could_not_check(f"{claim}, expected at most {reach:.2f} in {lab.title}: a person must look", best=best)
+    predicted = evidence.predictions.labels
+    if lab.role != "lab3" or evidence.truth is None or predicted is None:
+        return
+    held_out = score(evidence.truth, predicted).accuracy
+    if best - held_out > MORE_THAN_HELD_OUT:
+        other = f"the predictions of the held-out images reach {held_out:.4f}"
+        could_not_check(f"{claim}, but {other}: a person must look", best=best, held_out=held_out)
 
 
 def _accuracy_in_prose(evidence: Evidence, lab: Lab) -> None:

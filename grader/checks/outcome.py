@@ -13,6 +13,7 @@ import pytest
 
 from grader.checks.verdict import EvidenceKind
 
+RecordProperty = Callable[[str, object], None]  # pytest's fixture: what it is given stands in the evidence of a check
 F = TypeVar("F", bound=Callable[..., None])
 
 

@@ -59,14 +59,15 @@ def _collect() -> dict[str, Check]:
 CHECKS = _collect()
 
 
-def outcome_of(check: Check, evidence: Evidence) -> tuple[str, float, str]:
-    """Outcome, credit and reason of a check; its own errors pass through."""
+def outcome_of(check: Check, evidence: Evidence, recorded: dict[str, object] | None = None) -> tuple[str, float, str]:
+    """Outcome, credit and reason of a check, which may put properties in `recorded`; its own errors pass through."""
+    properties = {} if recorded is None else recorded
     given: dict[str, Any] = {
         "evidence": evidence,
         "rubric": RUBRIC,
         "key": KEY,
         "item": check.item,
-        "record_property": lambda _name, _value: None,
+        "record_property": properties.__setitem__,
     }
     wanted = inspect.signature(check.function).parameters
     try:
