@@ -19,6 +19,7 @@ SWISH = ("simplenn_swish", "simplenn_bn_swish")
 SWISH_PARTS = ("Sigmoid", "SiLU", "Swish")
 RATES = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
 STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 0.0)
+WEIGHTS = r"(?i)weights?(?![a-z_]*_?decay)|param|state_dict"
 LAB_1_RATE = {"SGD": 0.01}  # other optimizers begin at a tenth of it
 
 
@@ -282,11 +283,25 @@ def _judge_other_penalty(run: Run) -> None:
 def check_distribution(evidence: Evidence, lab2: Lab) -> None:
     """The distributions of weights after L1 and L2 regularization are shown."""
     sign = r"\bhist|histogram|kde|displot|violin|boxplot|\bbins\b"
-    if any(lab2.code.reaches(cell.index, sign) for cell in lab2.plots):
+    drawn = [cell.index for cell in lab2.plots if lab2.code.reaches(cell.index, sign)]
+    if any(_reads_weights(lab2, index) for index in drawn):
         return
+    if drawn:
+        could_not_check(f"cell {drawn[0] + 1} draws a distribution, but perhaps not of weights: a person must look")
     if re.search(r"histogram|distribution", words(evidence, "lab2.c.l1"), re.IGNORECASE):
         could_not_check("no plot was found, but the answer speaks of the distributions: a person must look")
     missing(lab2, "no plot of the distributions of weights was found among the outputs", sign=sign)
+
+
+def _reads_weights(lab: Lab, index: int) -> bool:
+    """Weights are named in a cell, in code that it calls, or in another cell that gave a name it uses its value."""
+    if lab.code.reaches(index, WEIGHTS):
+        return True
+    cells = lab.code.cells
+    imported = {name for cell in cells.values() for name in re.findall(r"\b(?:import|as) (\w+)", cell.text)}
+    used = cells[index].uses - imported
+    sources = (other for other, cell in cells.items() if other != index and not cell.binds.isdisjoint(used))
+    return any(lab.code.reaches(other, WEIGHTS) for other in sources)
 
 
 @check("lab2.c.l1", "observations", evidence="person")

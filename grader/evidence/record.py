@@ -34,13 +34,19 @@ _TOKEN = re.compile(
         | (?:lr|learning[ _]rate|weight[ _]decay|decay|reg|lambda|momentum|batch(?:[ _]size)?|step|iter(?:ation)?|time)
           \b\W{0,4}\d[\d.e-]{0,12}))
     | (?P<best>(?<![a-z])(?:best|highest|max(?:imum)?)(?![a-z]))
-    | (?P<metric>(?<![a-z])(?P<glued>train|val|test)?(?P<name>loss(?:es)?|acc(?:uracy|uracies)?)(?![a-z]))
+    | (?P<goal>(?<!as\ )\b(?:goal|target|expected|at\ least|should)\b(?!\s(?:is\s)?(?:reached|met|achieved)))
+    | (?P<metric>(?<![a-z])(?:top[-_ ]?(?P<top>\d{1,2})[-_ ]?)?(?P<glued>train|val|test)?
+        (?P<name>loss(?:es)?|acc(?:uracy|uracies)?)(?:@(?P<at>\d{1,2}))?(?![a-z]))
     | (?P<split>(?<![a-z])(?:train(?:ing)?|valid(?:ation)?|val|test(?:ing)?|dev)(?![a-z]))
     | (?P<value>(?<![\w.])(?P<number>[-+]?(?:\d{1,9}(?:\.\d{0,18})?|\.\d{1,18})(?:e[-+]?\d{1,3})?|(?:nan|inf)\b)
         (?:\s?/\s?(?P<out_of>\d{1,7}))?(?P<percent>\s?%)?)
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# Between a split and the accuracy in percent that follows it without another name; a progress bar's is none.
+_DIRECTLY = re.compile(r"[\s:=(|-]{0,4}")
+_PROGRESS = re.compile(r"[|▏▎▍▌▋▊▉█━#]|\s?\d+/\d|\s?of\b")
+_IS_GOAL = re.compile(r"\s?\(?(?:(?:is|was)\s)?")  # between a number and the word that makes it a goal
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,10 @@ def read_record(notebook: Any) -> Record:
     """The claims in the saved outputs of a parsed notebook, at most `MAX_CLAIMS` of each kind, in linear time.
 
     A number belongs to the last name before it ("loss", "accuracy", "acc") and to the last split named in its line
-    (training where none is; "test" counts as validation, since the test split has no labels). An accuracy above 1 or
-    with a percent sign is a percentage; one below 1 with a percent sign is a fraction all the same, since below 1 % is
-    no accuracy on ten classes.
+    (training where none is; "test" counts as validation, since the test split has no labels). A percentage right behind
+    a split is an accuracy. A goal ("target", "expected", "at least") is no claim, and no top-5 accuracy is read. An
+    accuracy above 1 or with a percent sign is a percentage; one below 1 with a percent sign is a fraction all the same,
+    since below 1 % is no accuracy on ten classes.
     """
     epochs: list[EpochClaim] = []
     best: list[Claim] = []
@@ -164,24 +171,42 @@ def _read_line(line: str, title: str) -> tuple[int | None, list[tuple[str, float
     epoch: int | None = None
     printed: list[tuple[str, float | None]] = []
     split = metric = last_metric = ""
-    end, best = 0, False
+    end = split_end = value_end = 0
+    best = goal = stated = False  # `goal`: the next number is none of a result; `stated`: or it stood before the word
     for token in _TOKEN.finditer(line):
         kind = token.lastgroup
         if kind == "epoch":
             epoch = int(token["number_of_epoch"])
         elif kind == "split":
-            split = _split(token["split"])
+            split, split_end = _split(token["split"]), token.end()
+        elif kind == "goal":
+            goal, stated = True, bool(printed and _IS_GOAL.fullmatch(line, value_end, token.start()))
         elif kind == "best":
             best, metric, end = True, metric or last_metric, token.end()  # "val acc 0.70, best 0.72"
         elif kind == "metric":
             split = _split(token["glued"]) if token["glued"] else split
             metric, end = ("loss" if token["name"].lower().startswith("loss") else "accuracy"), token.end()
+            if (token["at"] or token["top"] or "1") != "1":
+                metric = ""  # the right label is among the first five
+        elif kind == "value" and goal:
+            goal, stated, best, metric = False, False, False, ""
+        elif kind == "value" and not metric and split and _follows(line, split_end, token):
+            field = f"{split}_accuracy"
+            printed.append((f"best_{field}" if best else field, _accuracy(token)))
+            best, last_metric, value_end = False, "accuracy", token.end()
         elif kind == "value" and metric and token.start() - end <= REACH and not _counts_images(metric, token):
             value = _accuracy(token) if metric == "accuracy" else _finite(token["number"])
             field = f"{split or ('val' if best else title)}_{metric}"
             printed.append((f"best_{field}" if best else field, value))
-            best, last_metric, metric = best and metric == "loss", metric, ""
-    return epoch, printed
+            best, last_metric, metric, value_end = best and metric == "loss", metric, "", token.end()
+    return epoch, printed[:-1] if stated else printed  # "65 % is expected"
+
+
+def _follows(line: str, split_end: int, token: re.Match[str]) -> bool:
+    """Whether a number is the accuracy of the split right before it: "train 55.1% | val 61.0%"."""
+    if not token["percent"] or token["out_of"] or float(token["number"]) >= 100 or "split" in line.lower():
+        return False
+    return _DIRECTLY.fullmatch(line, split_end, token.start()) is not None and not _PROGRESS.match(line, token.end())
 
 
 def _split(word: str) -> str:

@@ -218,6 +218,23 @@ PENALTY = [
 DISTRIBUTION = [
     passes("a histogram by a function", work()),
     passes("seaborn", work(distribution=Cell("sns.kdeplot(weights)", image=True))),
+    passes(
+        "of values that another cell collected",
+        work(
+            distribution=Cell("values = [p.flatten() for p in net.parameters()]"),
+            late=Cell("import matplotlib.pyplot as plt\nplt.hist(values)", image=True),
+        ),
+    ),
+    stays_open(
+        "of a literal",
+        work(distribution=Cell("plt.hist([1, 2, 3])", image=True)),
+        "cell 12 draws a distribution, but perhaps not of weights: a person must look",
+    ),
+    stays_open(
+        "of losses",
+        work(distribution=Cell("losses = [2.3, 1.9]  # weights"), late=Cell("plt.hist(losses)", image=True)),
+        "perhaps not of weights",
+    ),
     fails(
         "no plot of weights", work(distribution=Cell("plt.plot(losses)", image=True)), "no plot of the distributions"
     ),
