@@ -128,8 +128,8 @@ def check_larger_rate_with_bn(lab2: Lab) -> None:
     runs = runs_with_bn(lab2)
     larger = [run for run in runs if is_larger(run)]
     if not larger:
-        reason = f"no network with BN was trained with a larger learning rate; found {found_rates(runs)}"
-        no_run(lab2, reason, wanted=lambda run: run.has_bn)
+        found = f"with a larger learning rate; found {found_rates(runs)}" if runs else "at all"
+        no_run(lab2, f"no network with BN was trained {found}", wanted=lambda run: run.has_bn)
     judge_runs(lab2, larger)
 
 
@@ -138,9 +138,12 @@ def check_rate_comparison(lab2: Lab) -> None:
     """The larger rate is set against something: the network without BN at a larger rate, or BN at several rates."""
     with_bn = runs_with_bn(lab2)
     plain = any(not run.has_bn and is_larger(run) for run in training_runs(lab2))
-    if not with_bn or (not plain and len({run.rate for run in with_bn}) < 2):
+    if not with_bn:
+        no_run(lab2, "nothing to compare: no network with BN was trained")
+    if not plain and len({run.rate for run in with_bn}) < 2:
+        found = f"with BN the only learning rate is {found_rates(with_bn)}"
         no_run(
-            lab2, f"nothing to compare: learning rates with BN are {found_rates(with_bn)}, without BN none is larger"
+            lab2, f"nothing to compare: {found}, and no network without BN was trained with a larger one than Lab 1's"
         )
 
 
