@@ -218,7 +218,7 @@ def test_a_kernel_that_dies_costs_only_what_comes_after(broken: Graded) -> None:
     assert items["lab3.a"]["extra_data"]["lost"] == 0
     trained = next(check for check in items["lab3.b"]["extra_data"]["checks"] if check["check"] == "trained")
     assert trained["outcome"] == "could_not_check"  # a machine short of memory kills kernels too: a person looks
-    assert "the kernel died while this cell ran" in trained["reason"]
+    assert "the kernel left with exit code 1 while this cell ran" in trained["reason"]
 
 
 # -- the call itself -------------------------------------------------------------------------------------------------
@@ -276,6 +276,13 @@ def test_an_error_of_the_graders_own_costs_no_point_and_is_not_hidden(pytester: 
     assert "KeyError: 'no such key'" in (pytester.path / "out" / "grader-errors.log").read_text()
     results = json.loads((pytester.path / "out" / "results.json").read_text())
     assert lost(results) == {}
+
+
+def test_without_a_sample_submission_it_asks_for_one(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(handed_out="import sys\nsys.modules['fixtures.submissions'] = None\n")
+    result = pytester.runpytest_subprocess(str(ROOT / "grader"), "-p", "handed_out")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["*there is no sample submission here; say what to grade: --submission FOLDER*"])
 
 
 def test_the_help_lists_every_option(pytester: pytest.Pytester) -> None:
