@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from grader.checks.outcome import CouldNotCheck, Failed
-from grader.checks.registry import verify
+from grader.checks.registry import Check, verdict_of, verify
 from grader.checks.support import runnable
 from grader.checks.verdict import Verdict
 from grader.evidence.evidence import Evidence, Lab
@@ -135,26 +135,17 @@ def pytest_runtest_makereport(
 
 
 def _verdict(item: pytest.Item, marker: pytest.Mark, call: pytest.CallInfo[None]) -> Verdict:
+    check = Check(
+        item=marker.kwargs["item"] or item.callspec.params["item"],  # type: ignore[attr-defined]
+        name=marker.kwargs["name"],
+        evidence=marker.kwargs["evidence"],
+        function=item.function,  # type: ignore[attr-defined]
+    )
     error = call.excinfo.value if call.excinfo is not None else None
-    fields = {
-        "item": marker.kwargs["item"] or item.callspec.params["item"],  # type: ignore[attr-defined]
-        "check": marker.kwargs["name"],
-        "sentence": " ".join((item.function.__doc__ or "").split()),  # type: ignore[attr-defined]
-        "evidence": marker.kwargs["evidence"],
-    }
-    found = dict(item.user_properties)  # what the check recorded with pytest's `record_property`
-    if error is None:
-        return Verdict(**fields, outcome="passed", credit=1.0, reason="", found=found)
-    if isinstance(error, Failed):
-        found |= error.found
-        return Verdict(**fields, outcome="failed", credit=error.credit, reason=error.reason, found=found)
-    if isinstance(error, CouldNotCheck):
-        found |= error.found
-        return Verdict(**fields, outcome="could_not_check", credit=0.0, reason=error.reason, found=found)
-    # The grader's own fault costs nothing: the points stay open, and the details go to a file for its maintainers.
-    item.config.stash[ERRORS].append("".join(traceback.format_exception(error)))
-    reason = f"the grader met an error of its own ({type(error).__name__}); a person will look"
-    return Verdict(**fields, outcome="could_not_check", credit=0.0, reason=reason)
+    if error is not None and not isinstance(error, (Failed, CouldNotCheck)):  # the details are for the maintainers
+        item.config.stash[ERRORS].append("".join(traceback.format_exception(error)))
+    # What the check recorded with pytest's `record_property` stands in `user_properties`.
+    return verdict_of(check, error, dict(item.user_properties), item.config.stash[RUBRIC])
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

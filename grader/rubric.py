@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,8 @@ PART_1 = tuple(f"part1.{k}" for k in range(1, 11))
 T = TypeVar("T", bound=BaseModel)
 Visibility = Literal["hidden", "after_due_date", "after_published", "visible"]
 Share = Annotated[float, Field(ge=0, le=1)]
+# What is left of a check's points: a share, or the names of shortcomings in rubric.toml's [partial_credit].
+Credit = float | str | tuple[str, ...]
 
 
 class RubricError(Exception):
@@ -70,7 +73,18 @@ class Rubric(BaseModel):
     cap: Annotated[float, Field(gt=0)]
     bars: Bars
     held_out_scale: Scale
+    partial_credit: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
     items: dict[str, Item]
+
+    def share(self, credit: Credit) -> float:
+        """The share in [0, 1] that a credit stands for; several shortcomings multiply. Raises RubricError."""
+        if isinstance(credit, float | int):
+            return float(credit)
+        names = (credit,) if isinstance(credit, str) else credit
+        unknown = [name for name in names if name not in self.partial_credit]
+        if unknown:
+            raise RubricError(f"rubric.toml, partial_credit: there is no {unknown[0]}, which a check names")
+        return math.prod(self.partial_credit[name] for name in names)
 
 
 def load_rubric(path: Path = RUBRIC) -> Rubric:

@@ -76,10 +76,16 @@ def check_architecture(lab1: Lab) -> None:
         fail(f"{name} has no layer like {', '.join(absent)} of Table 1", credit=0.1 * (5 - len(absent)))
     if net.used != PARAMETERS:
         fail(
-            f"{name} has more than the layers of Table 1: {net.used:,} parameters, expected {PARAMETERS:,}", credit=0.5
+            f"{name} has more than the layers of Table 1: {net.used:,} parameters, expected {PARAMETERS:,}",
+            credit="more_layers",
         )
     hint = "look at activations, pooling, padding and strides"
-    differs(lab1, net, f"{name} has the layers of Table 1, but other outputs with the same weights: {hint}", credit=0.5)
+    differs(
+        lab1,
+        net,
+        f"{name} has the layers of Table 1, but other outputs with the same weights: {hint}",
+        credit="other_function",
+    )
 
 
 @check("lab1.a", "dummy_input", evidence="trace")
@@ -143,7 +149,10 @@ def check_preprocessing(lab1: Lab) -> None:
     if all(abs(m) < 1 for m in mean) and all(0.3 < s < 2.5 for s in std) and (seen.low or 0) < -0.2:
         return
     found = f"values from {seen.low} to {seen.high}, mean {mean}, deviation {std}"
-    fail(f"{lab1.where(seen)}: the training images are not normalised: {found}; use transforms.Normalize", credit=0.5)
+    fail(
+        f"{lab1.where(seen)}: the training images are not normalised: {found}; use transforms.Normalize",
+        credit="not_normalised",
+    )
 
 
 def judge_transform(lab: Lab) -> None:
@@ -154,7 +163,10 @@ def judge_transform(lab: Lab) -> None:
     if _normalises(transform) or ("Normalize(" in said and "Tensor" in said):
         return
     if "Tensor" in said:
-        fail("the training images become tensors, but are not normalised; use transforms.Normalize", credit=0.5)
+        fail(
+            "the training images become tensors, but are not normalised; use transforms.Normalize",
+            credit="not_normalised",
+        )
     missing(lab, "no preprocessed training images were seen when the notebook ran", sign=r"Compose|ToTensor|CIFAR10\(")
 
 
@@ -179,7 +191,7 @@ def check_course_dataset(lab1: Lab) -> None:
     if absent:
         where = "; torchvision.datasets was used instead" if "torchvision.datasets" in lab1.source else ""
         reason = f"tools.dataset.CIFAR10 was not made with mode={' or '.join(map(repr, absent))}{where}"
-        missing(lab1, reason, sign=r"CIFAR10\(", credit=0.0 if len(absent) == 2 else 0.5)
+        missing(lab1, reason, sign=r"CIFAR10\(", credit=0.0 if len(absent) == 2 else "one_split_missing")
 
 
 @check("lab1.c", "training_loader", evidence="trace")
@@ -189,9 +201,12 @@ def check_training_loader(lab1: Lab) -> None:
     loader = next((found for found in lab1.loaders if found.split == "train" and found.loader in stepped), None)
     loader = loader if loader is not None else loader_of(lab1, "train")
     if not loader.shuffled:
-        fail("the training DataLoader does not shuffle: shuffle=True is missing", credit=0.5)
+        fail("the training DataLoader does not shuffle: shuffle=True is missing", credit="not_shuffled")
     if loader.batch_size == 1:
-        fail("the training DataLoader has batch size 1, so it feeds no batches; the notebook gives 128", credit=0.5)
+        fail(
+            "the training DataLoader has batch size 1, so it feeds no batches; the notebook gives 128",
+            credit="no_batches",
+        )
 
 
 @check("lab1.c", "validation_loader", evidence="trace")
@@ -201,7 +216,10 @@ def check_validation_loader(lab1: Lab) -> None:
     if loader.transform is not None and loader.transform.is_random:
         fail("the validation images are augmented at random; validation must measure the images themselves")
     if loader.shuffled and loader.split == "val":
-        fail("the validation DataLoader shuffles, which validation does not need: use shuffle=False", credit=0.5)
+        fail(
+            "the validation DataLoader shuffles, which validation does not need: use shuffle=False",
+            credit="validation_shuffled",
+        )
 
 
 # -- (d) and (e) -----------------------------------------------------------------------------------------------------
@@ -213,7 +231,7 @@ def check_deployed(lab1: Lab) -> None:
     if not lab1.moved and not re.search(r"set_default_device|DataParallel", lab1.source):
         missing(lab1, "the model was never sent to a device with .to(device) or .cuda()", sign=r"\.to\(|\.cuda\(")
     if not re.search(r"cuda|mps|accelerator", lab1.source):
-        fail("the notebook never asks for a GPU: there is no 'cuda' in its code", credit=0.5)
+        fail("the notebook never asks for a GPU: there is no 'cuda' in its code", credit="no_gpu_asked_for")
 
 
 @check("lab1.d", "verification", evidence="record")
@@ -234,9 +252,12 @@ def check_loss_function(lab1: Lab) -> None:
     if run.loss_kind not in ("cross_entropy", "nll_loss"):
         fail(f"{run.where}: the loss is {run.loss_kind}; expected cross-entropy, which is made for classes")
     if run.loss_kind == "nll_loss" and min(run.losses, default=0.0) < 0:
-        fail(f"{run.where}: nll_loss takes log-probabilities: put log_softmax before it", credit=0.5)
+        fail(f"{run.where}: nll_loss takes log-probabilities: put log_softmax before it", credit="softmax_and_loss")
     if run.loss_kind == "cross_entropy" and run.loss_fed == "probabilities":
-        fail(f"{run.where}: cross-entropy applies softmax itself: feed it logits, without your softmax", credit=0.5)
+        fail(
+            f"{run.where}: cross-entropy applies softmax itself: feed it logits, without your softmax",
+            credit="softmax_and_loss",
+        )
 
 
 @check("lab1.e", "optimizer", evidence="trace")
@@ -249,7 +270,7 @@ def check_optimizer(lab1: Lab) -> None:
     if run.covers < 1:
         fail(f"the optimizer steps {run.covers:.0%} of the trained network's parameters ({run.describe()})")
     expected = "the notebook gives SGD with lr=0.01, momentum=0.9, weight_decay=0.0001"
-    no_run(lab1, f"found {run.describe()}; {expected}", credit=0.5)
+    no_run(lab1, f"found {run.describe()}; {expected}", credit="other_setting")
 
 
 def _is_given_setting(run: Run) -> bool:
@@ -269,7 +290,7 @@ def check_training_loop(lab1: Lab) -> None:
         fail(f"{run.where}: steps were taken on images of the {' and '.join(forbidden)} split")
     bugs = loop_bugs(run) + saved_untrained(lab1)
     if bugs:
-        fail("; ".join(bugs), credit=0.5 if len(bugs) == 1 else 0.0)
+        fail("; ".join(bugs), credit="one_bug" if len(bugs) == 1 else 0.0)
 
 
 @check("lab1.f", "validation_loop", evidence="trace")
@@ -282,7 +303,7 @@ def check_validation_loop(lab1: Lab) -> None:
         missing(lab1, "the network was never called on validation images while it was trained", sign=TRAINS)
     bugs = validation_bugs(max(validated, key=lambda run: run.steps))
     if bugs:
-        fail("; ".join(bugs), credit=0.5 if len(bugs) == 1 else 0.0)
+        fail("; ".join(bugs), credit="one_bug" if len(bugs) == 1 else 0.0)
 
 
 @check("lab1.f", "learns", evidence="trace")
@@ -319,7 +340,7 @@ def check_initial_loss(evidence: Evidence, lab1: Lab) -> None:
         could_not_check("an initial loss of about ln 10 is stated, but none was measured here: a person must look")
     expected = f"ten classes give about ln 10 = {LN_10:.3f}"
     for value, where in values.items():
-        fail(f"{where}: the loss before the first step is {value:.3f}; {expected}", credit=0.5)
+        fail(f"{where}: the loss before the first step is {value:.3f}; {expected}", credit="other_initial_loss")
     missing(lab1, f"no loss was measured or written down before the first training step; {expected}", sign="loss|crit")
 
 
@@ -361,7 +382,7 @@ def check_decay(lab1: Lab) -> None:
     if any(is_fresh(lab1, run) for run in decayed) or any(_goes_on_slower(*pair) for pair in pairwise(runs)):
         return
     if decayed:
-        fail(f"the run with decay goes on with a trained network ({decayed[0].describe()})", credit=0.5)
+        fail(f"the run with decay goes on with a trained network ({decayed[0].describe()})", credit="not_reinitialised")
     no_run(lab1, f"the learning rate never fell during a run; found {runs[-1].describe()}")
 
 

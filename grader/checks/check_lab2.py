@@ -13,6 +13,7 @@ from grader.checks.training import found_rates, judge_runs, no_run, same, traini
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
 from grader.execution.trace_events import LayerRecord, NetEvent
+from grader.rubric import Rubric
 
 BN = ("simplenn_bn", "simplenn_bn_swish")
 SWISH = ("simplenn_swish", "simplenn_bn_swish")
@@ -36,7 +37,10 @@ def check_augmentation(lab2: Lab) -> None:
         if transform.is_random and transform.error is None:
             crop = f"the largest shift is {transform.max_shift} pixels" if transform.max_shift else "nothing is cropped"
             found = f"{crop}, {'with' if transform.flips else 'without'} flips"
-            fail(f"{run.where}: expected random crops with a padding of 4 and random flips; {found}", credit=0.5)
+            fail(
+                f"{run.where}: expected random crops with a padding of 4 and random flips; {found}",
+                credit="incomplete_augmentation",
+            )
     reason = "no run was trained on augmented images: every image reached the network the same way each time"
     no_run(lab2, reason, wanted=lambda run: run.augments)
 
@@ -74,12 +78,19 @@ def check_bn_architecture(lab2: Lab) -> None:
     name = f"{net.cls} ({lab2.where(net)})"
     order = [layer.kind for layer in net.layers if layer.kind in ("conv", "bn")]
     if order != ["conv", "bn"] * 2:
-        fail(f"the order in {name} is {' -> '.join(order)}; expected conv -> bn -> conv -> bn", credit=0.25)
+        fail(
+            f"the order in {name} is {' -> '.join(order)}; expected conv -> bn -> conv -> bn",
+            credit="bn_not_behind_each_convolution",
+        )
     if any(layer.type == "BatchNorm1d" for layer in net.layers):
-        fail(f"{name} also has BN layers behind FC layers; expected them after convolutions alone", credit=0.75)
-    hint = "BN stands behind the activation" if _bn_behind_activation(net.layers) else "look at activations and pooling"
+        fail(
+            f"{name} also has BN layers behind FC layers; expected them after convolutions alone",
+            credit="bn_behind_other_layers",
+        )
+    behind = _bn_behind_activation(net.layers)
+    hint = "BN stands behind the activation" if behind else "look at activations and pooling"
     reason = f"{name} has a BN layer for each convolution, but is not SimpleNN with conv -> BN -> activation: {hint}"
-    differs(lab2, net, reason, credit=0.5)
+    differs(lab2, net, reason, credit="bn_behind_activation" if behind else "other_function")
 
 
 def _no_bn(lab: Lab) -> None:
@@ -103,12 +114,12 @@ def runs_with_bn(lab: Lab) -> list[Run]:
 
 
 @check("lab2.b.bn", "trained", evidence="trace")
-def check_bn_trained(lab2: Lab) -> None:
+def check_bn_trained(lab2: Lab, rubric: Rubric) -> None:
     """The network with BN is trained from fresh weights, on augmented images."""
     runs = runs_with_bn(lab2)
     if not runs:
         no_run(lab2, "no run trained SimpleNN with BN layers after its convolutions", wanted=lambda run: run.has_bn)
-    judge_runs(lab2, runs)
+    judge_runs(lab2, runs, rubric)
 
 
 @check("lab2.b.bn", "observations", evidence="person")
@@ -123,14 +134,14 @@ def is_larger(run: Run) -> bool:
 
 
 @check("lab2.b.lr", "larger_rate_with_bn", evidence="trace")
-def check_larger_rate_with_bn(lab2: Lab) -> None:
+def check_larger_rate_with_bn(lab2: Lab, rubric: Rubric) -> None:
     """A network with BN is trained from fresh weights with a learning rate larger than the 0.01 of Lab 1."""
     runs = runs_with_bn(lab2)
     larger = [run for run in runs if is_larger(run)]
     if not larger:
         found = f"with a larger learning rate; found {found_rates(runs)}" if runs else "at all"
         no_run(lab2, f"no network with BN was trained {found}", wanted=lambda run: run.has_bn)
-    judge_runs(lab2, larger)
+    judge_runs(lab2, larger, rubric)
 
 
 @check("lab2.b.lr", "comparison", evidence="trace")
@@ -161,7 +172,7 @@ def check_swish_architecture(lab2: Lab) -> None:
         _no_swish(lab2)
     if all(_is_borrowed(lab2, net) for net in nets):
         where = lab2.where(nets[0])
-        fail(f"{where}: Swish is torch's own SiLU; the item asks to implement it on your own", credit=0.5)
+        fail(f"{where}: Swish is torch's own SiLU; the item asks to implement it on your own", credit="borrowed_swish")
 
 
 def _is_borrowed(lab: Lab, net: NetEvent) -> bool:
@@ -180,24 +191,34 @@ def _no_swish(lab: Lab) -> None:
     net = max(tried, key=lambda net: sum(layer.type in SWISH_PARTS for layer in net.layers))
     name, types = f"{net.cls} ({lab.where(net)})", [layer.type for layer in net.layers]
     if "ReLU" in types:
-        fail(f"{name} still has {types.count('ReLU')} ReLU activations; expected Swish in place of all", credit=0.25)
-    differs(lab, net, f"{name} has no ReLU, but is not SimpleNN with x * sigmoid(x) after each layer", credit=0.5)
+        fail(
+            f"{name} still has {types.count('ReLU')} ReLU activations; expected Swish in place of all",
+            credit="relu_left",
+        )
+    differs(
+        lab,
+        net,
+        f"{name} has no ReLU, but is not SimpleNN with x * sigmoid(x) after each layer",
+        credit="other_function",
+    )
 
 
 @check("lab2.b.swish", "trained", evidence="trace")
-def check_swish_trained(lab2: Lab) -> None:
+def check_swish_trained(lab2: Lab, rubric: Rubric) -> None:
     """The network with BN and Swish is trained with a learning rate of 0.1."""
     runs = [run for run in training_runs(lab2) if has_swish(run)]
     if not runs:
         no_run(lab2, "no run trained a network with Swish", wanted=has_swish)
     with_bn = [run for run in runs if run.has_bn]
     if not with_bn:
-        no_run(lab2, f"Swish was trained without BN layers ({runs[0].describe()})", credit=0.5, wanted=has_swish)
+        no_run(
+            lab2, f"Swish was trained without BN layers ({runs[0].describe()})", credit="without_bn", wanted=has_swish
+        )
     wanted = [run for run in with_bn if same(run.rate, 0.1)]
     if not wanted:
         reason = f"BN with Swish was trained with lr={found_rates(with_bn)}; the item asks for 0.1"
-        no_run(lab2, reason, credit=0.5, wanted=has_swish)
-    judge_runs(lab2, wanted)
+        no_run(lab2, reason, credit="another_learning_rate", wanted=has_swish)
+    judge_runs(lab2, wanted, rubric)
 
 
 def has_swish(run: Run) -> bool:
@@ -215,15 +236,15 @@ def check_swish_observations(evidence: Evidence) -> None:
 
 
 @check("lab2.c.lr", "trained", evidence="trace")
-def check_rates_trained(evidence: Evidence, lab2: Lab) -> None:
+def check_rates_trained(evidence: Evidence, lab2: Lab, rubric: Rubric) -> None:
     """A network with BN is trained with each of the learning rates 1.0, 0.1, 0.05, 0.01, 0.005, 0.001."""
-    judge_sweep(evidence, lab2, "lab2.c.lr", "learning rate", learning_rates(lab2, RATES))
+    judge_sweep(evidence, lab2, "lab2.c.lr", "learning rate", learning_rates(lab2, RATES, rubric))
 
 
 @check("lab2.c.lr", "reported", evidence="record")
-def check_rates_reported(evidence: Evidence, lab2: Lab) -> None:
+def check_rates_reported(evidence: Evidence, lab2: Lab, rubric: Rubric) -> None:
     """A result is reported for each learning rate."""
-    judge_reported(evidence, lab2, "lab2.c.lr", runs_of(learning_rates(lab2, RATES)), len(RATES))
+    judge_reported(evidence, lab2, "lab2.c.lr", runs_of(learning_rates(lab2, RATES, rubric)), len(RATES))
 
 
 @check("lab2.c.lr", "observations", evidence="person")
@@ -233,15 +254,15 @@ def check_rates_observations(evidence: Evidence) -> None:
 
 
 @check("lab2.c.l2", "trained", evidence="trace")
-def check_strengths_trained(evidence: Evidence, lab2: Lab) -> None:
+def check_strengths_trained(evidence: Evidence, lab2: Lab, rubric: Rubric) -> None:
     """A network with BN is trained with each L2 strength 1e-2, 1e-3, 1e-4, 1e-5, 0.0 at a learning rate of 0.01."""
-    judge_sweep(evidence, lab2, "lab2.c.l2", "L2 strength", strengths(lab2, STRENGTHS))
+    judge_sweep(evidence, lab2, "lab2.c.l2", "L2 strength", strengths(lab2, STRENGTHS, rubric))
 
 
 @check("lab2.c.l2", "reported", evidence="record")
-def check_strengths_reported(evidence: Evidence, lab2: Lab) -> None:
+def check_strengths_reported(evidence: Evidence, lab2: Lab, rubric: Rubric) -> None:
     """A result is reported for each regularization strength."""
-    judge_reported(evidence, lab2, "lab2.c.l2", runs_of(strengths(lab2, STRENGTHS)), len(STRENGTHS))
+    judge_reported(evidence, lab2, "lab2.c.l2", runs_of(strengths(lab2, STRENGTHS, rubric)), len(STRENGTHS))
 
 
 @check("lab2.c.l2", "observations", evidence="person")
@@ -259,10 +280,16 @@ def check_l1_penalty(lab2: Lab) -> None:
     if covered >= 0.5:
         return
     if alone:
-        fail(f"{alone[0].where}: L1 acts on {covered:.0%} of the weights; expected it on all layers", credit=0.75)
+        fail(
+            f"{alone[0].where}: L1 acts on {covered:.0%} of the weights; expected it on all layers",
+            credit="l1_on_some_layers",
+        )
     if with_l1:
         run = with_l1[0]
-        fail(f"{run.where}: weight_decay={run.weight_decay:g} is still on: L1 should take L2's place", credit=0.75)
+        fail(
+            f"{run.where}: weight_decay={run.weight_decay:g} is still on: L1 should take L2's place",
+            credit="l1_beside_l2",
+        )
     penalised = [run for run in training_runs(lab2) if run.penalty is not None]
     if not penalised:
         no_run(lab2, "no run had an L1 penalty as a part of its loss", wanted=has_l1)
@@ -278,7 +305,10 @@ def _judge_other_penalty(run: Run) -> None:
     if l2_penalty(penalty):
         fail(f"{run.where}: the penalty in the loss is L2, with a gradient along w; expected lambda * sign(w)")
     if penalty.l1.coefficient < 0:
-        fail(f"{run.where}: the penalty is subtracted: it rewards large weights; expected + lambda * |w|", credit=0.25)
+        fail(
+            f"{run.where}: the penalty is subtracted: it rewards large weights; expected + lambda * |w|",
+            credit="l1_subtracted",
+        )
     could_not_check(f"{run.where}: a penalty is in the loss, but neither L1 nor L2 of all weights: a person must look")
 
 

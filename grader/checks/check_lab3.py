@@ -54,7 +54,7 @@ def check_resnet20(lab3: Lab) -> None:
     found = ", ".join(f"{number} at {channels}" for channels, number in sorted(counts.items())) or "none"
     fail(
         f"3x3 convolutions by channels in {name}: {found}; expected 7 at 16, 6 at 32, 6 at 64",
-        credit=0.25 if len(counts) >= 3 else 0.0,
+        credit="other_widths_or_depth" if len(counts) >= 3 else 0.0,
         parameters=net.used,
     )
 
@@ -63,10 +63,16 @@ def _other_outputs(lab: Lab, net: NetEvent, name: str) -> None:
     """ResNet-20's convolutions, but not its function; a projection without BN comes close."""
     projections = sum(layer.kind == "conv" and (layer.weight or ())[2:] == (1, 1) for layer in net.layers)
     if projections == 2 and sum(layer.kind == "bn" for layer in net.layers) == 19:
-        fail(f"{name} has projection shortcuts without BN; expected option A, or B with BN after it", credit=0.75)
+        fail(
+            f"{name} has projection shortcuts without BN; expected option A, or B with BN after it",
+            credit="projection_without_bn",
+        )
     hint = "look at where ReLU, BN and the addition stand, and at the strides"
     differs(
-        lab, net, f"{name} has ResNet-20's convolutions, but other outputs with the same weights: {hint}", credit=0.5
+        lab,
+        net,
+        f"{name} has ResNet-20's convolutions, but other outputs with the same weights: {hint}",
+        credit="other_function",
     )
 
 
@@ -98,7 +104,7 @@ def check_resnet_trained(lab3: Lab) -> None:
     if not validations and not any(run.validations for run in runs):
         bugs.append("it was never called on validation images while it was trained")
     if bugs:
-        fail("; ".join(bugs), credit=0.5 if len(bugs) == 1 else 0.0, run=run.describe())
+        fail("; ".join(bugs), credit="one_bug" if len(bugs) == 1 else 0.0, run=run.describe())
 
 
 def copies_validated(lab: Lab, run: Run) -> tuple[PassEvent, ...]:

@@ -32,7 +32,7 @@ def judge_accuracy(evidence: Evidence, lab: Lab, bar: float) -> None:
         fail(f"the saved outputs of {lab.file} {CLEARED}")
     if best < bar:
         reason = f"the best validation accuracy in the saved outputs is {best:.4f}, expected {bar:.2f}"
-        fail(reason, credit=0.5 if best >= bar - 0.05 else 0.0, best=best)
+        fail(reason, credit="nearly_at_the_bar" if best >= bar - 0.05 else 0.0, best=best)
     if not lab.runs and hindrance(lab, TRAINS) is None:
         could_not_check(
             f"the saved outputs claim a validation accuracy of {best:.4f}, but nothing was trained when the notebook "

@@ -12,15 +12,16 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from grader.checks.verdict import EvidenceKind
+from grader.rubric import Credit
 
 RecordProperty = Callable[[str, object], None]  # pytest's fixture: what it is given stands in the evidence of a check
 F = TypeVar("F", bound=Callable[..., None])
 
 
 class Failed(Exception):
-    """The work does not do what the check's sentence says; `credit` in [0, 1) is what it earns all the same."""
+    """The work does not do what the check's sentence says; `credit` is what it earns all the same."""
 
-    def __init__(self, reason: str, credit: float = 0.0, found: dict[str, Any] | None = None) -> None:
+    def __init__(self, reason: str, credit: Credit = 0.0, found: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.reason, self.credit, self.found = reason, credit, found or {}
 
@@ -38,8 +39,8 @@ def check(item: str, name: str, evidence: EvidenceKind) -> Callable[[F], F]:
     return pytest.mark.check(item=item, name=name, evidence=evidence)
 
 
-def fail(reason: str, *, credit: float = 0.0, **found: Any) -> NoReturn:
-    """Raises Failed."""
+def fail(reason: str, *, credit: Credit = 0.0, **found: Any) -> NoReturn:
+    """Raises Failed; `credit` is a share in [0, 1), or names the shortcoming in rubric.toml's partial_credit."""
     raise Failed(reason, credit, found)
 
 

@@ -10,6 +10,7 @@ from grader.checks.outcome import could_not_check, fail
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.passages import Passage
 from grader.execution.trace_events import NetEvent
+from grader.rubric import Credit
 
 EXCERPT = 1_500
 PROSE = 40  # characters of a paragraph that may be an answer
@@ -39,7 +40,7 @@ def runnable(evidence: Evidence, role: str) -> Lab:
     fail(lab.problem, file=lab.file)
 
 
-def missing(lab: Lab, reason: str, *, sign: str, credit: float = 0.0, **found: object) -> NoReturn:
+def missing(lab: Lab, reason: str, *, sign: str, credit: Credit = 0.0, **found: object) -> NoReturn:
     """What the check looked for did not happen; `sign` is a regular expression of code that would have done it.
 
     Lost, unless such code was hindered by the grader's world (see `grader.checks.blame`).
@@ -64,14 +65,17 @@ def largest_net(lab: Lab) -> NetEvent:
     missing(lab, "no network was built when the notebook ran", sign=r"Module\b|Sequential")
 
 
-def differs(lab: Lab, net: NetEvent, reason: str, *, credit: float) -> NoReturn:
+def differs(lab: Lab, net: NetEvent, reason: str, *, credit: Credit) -> NoReturn:
     """The net has the right layers and other outputs; where it gave no outputs, a person must compare."""
     answered = [challenge for challenge in lab.challenges if challenge.net == net.net]
     name = f"{net.cls} ({lab.where(net)})"
     if any(challenge.equal_but_softmax for challenge in answered):
-        fail(f"{name} is right but for a softmax at its end: the network returns logits", credit=0.75)
+        fail(f"{name} is right but for a softmax at its end: the network returns logits", credit="softmax_at_the_end")
     if any(challenge.equal_in_eval for challenge in answered):
-        fail(f"{name} is right in eval mode alone: in train mode something else acts, such as dropout", credit=0.75)
+        fail(
+            f"{name} is right in eval mode alone: in train mode something else acts, such as dropout",
+            credit="other_in_train_mode",
+        )
     if not any(challenge.differences for challenge in answered):
         problem = next((c.problem for c in answered if c.problem), "it was not asked")
         could_not_check(f"{name} has the right layers, but its outputs could not be compared: {problem}")

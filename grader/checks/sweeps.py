@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from grader.checks.claims import mentions
 from grader.checks.outcome import could_not_check, fail
 from grader.checks.support import words
-from grader.checks.training import no_run, same, shortcomings, training_runs
+from grader.checks.training import SHORTCOMINGS, no_run, same, shortcomings, training_runs
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
 from grader.execution.trace_events import PenaltyEvent
+from grader.rubric import Rubric
 
 A_SWEEP = 3  # values; fewer come from other questions alone
 
@@ -44,25 +44,27 @@ def judge_sweep(evidence: Evidence, lab: Lab, item: str, what: str, wanted: dict
 
 
 def _how(lab: Lab, trial: Trial) -> str:
-    return f"{' and '.join(shortcomings(lab, trial.run)) or 'with another learning rate'} ({trial.run.where})"
+    short = " and ".join(SHORTCOMINGS[name] for name in shortcomings(lab, trial.run))
+    return f"{short or 'with another learning rate'} ({trial.run.where})"
 
 
-def best_trial(lab: Lab, runs: Iterable[tuple[Run, float]]) -> Trial | None:
+def best_trial(lab: Lab, runs: Iterable[tuple[Run, float]], rubric: Rubric) -> Trial | None:
     """The run that earns most, each given with its share before its shortcomings count."""
-    trials = [Trial(run, share * math.prod(shortcomings(lab, run).values())) for run, share in runs]
+    trials = [Trial(run, share * rubric.share(shortcomings(lab, run))) for run, share in runs]
     return max(trials, key=lambda trial: trial.worth, default=None)
 
 
-def learning_rates(lab: Lab, rates: Sequence[float]) -> dict[float, Trial | None]:
+def learning_rates(lab: Lab, rates: Sequence[float], rubric: Rubric) -> dict[float, Trial | None]:
     """The best trial with each learning rate."""
     runs = training_runs(lab)
-    return {rate: best_trial(lab, ((run, 1.0) for run in runs if same(run.rate, rate))) for rate in rates}
+    return {rate: best_trial(lab, ((run, 1.0) for run in runs if same(run.rate, rate)), rubric) for rate in rates}
 
 
-def strengths(lab: Lab, values: Sequence[float]) -> dict[float, Trial | None]:
-    """The best trial with each L2 strength and no L1 penalty; at another learning rate than 0.01 it is worth half."""
-    runs = [(run, 1.0 if same(run.rate, 0.01) else 0.5) for run in training_runs(lab) if not has_l1(run)]
-    return {value: best_trial(lab, (pair for pair in runs if has_l2(pair[0], value))) for value in values}
+def strengths(lab: Lab, values: Sequence[float], rubric: Rubric) -> dict[float, Trial | None]:
+    """The best trial with each L2 strength and no L1 penalty; at another learning rate than 0.01 it is worth less."""
+    less = rubric.share("another_learning_rate")
+    runs = [(run, 1.0 if same(run.rate, 0.01) else less) for run in training_runs(lab) if not has_l1(run)]
+    return {value: best_trial(lab, (pair for pair in runs if has_l2(pair[0], value)), rubric) for value in values}
 
 
 def runs_of(wanted: dict[float, Trial | None]) -> list[Run]:

@@ -11,6 +11,7 @@ from grader.checks.outcome import could_not_check, fail
 from grader.checks.support import missing
 from grader.evidence.evidence import Lab
 from grader.evidence.runs import Run
+from grader.rubric import Credit, Rubric
 
 TRAINS = r"\.step\("
 LN_10 = math.log(10)
@@ -35,7 +36,7 @@ def training_runs(lab: Lab) -> tuple[Run, ...]:
 
 
 def no_run(
-    lab: Lab, reason: str, *, credit: float = 0.0, wanted: Callable[[Run], bool] = lambda _run: True
+    lab: Lab, reason: str, *, credit: Credit = 0.0, wanted: Callable[[Run], bool] = lambda _run: True
 ) -> NoReturn:
     """A training that was `wanted` was not seen; one whose optimizer was left behind with an old net is named."""
     astray = next((run for run in lab.runs if not run.updates_called_net and wanted(run)), None)
@@ -94,21 +95,26 @@ def is_fresh(lab: Lab, run: Run) -> bool:
     return run.earlier_steps == 0 or bool(redrawn)
 
 
-def shortcomings(lab: Lab, run: Run, *, bn: bool = True) -> dict[str, float]:
-    """In what a run of Lab 2 (b) and (c) falls short of the question, and the share of the points left to it."""
-    found = {}
-    if not run.augments:
-        found["without augmentation"] = 0.75
-    if bn and not run.has_bn:
-        found["without BN layers"] = 0.5
-    if not is_fresh(lab, run):
-        found["without re-initialising the model"] = 0.5
-    return found
+SHORTCOMINGS = {
+    "without_augmentation": "without augmentation",
+    "without_bn": "without BN layers",
+    "not_reinitialised": "without re-initialising the model",
+}
 
 
-def judge_runs(lab: Lab, runs: list[Run], *, bn: bool = True) -> None:
+def shortcomings(lab: Lab, run: Run) -> tuple[str, ...]:
+    """In what a run of Lab 2 (b) and (c) falls short of the question, by the names in rubric.toml's partial_credit."""
+    present = {
+        "without_augmentation": not run.augments,
+        "without_bn": not run.has_bn,
+        "not_reinitialised": not is_fresh(lab, run),
+    }
+    return tuple(name for name, is_so in present.items() if is_so)
+
+
+def judge_runs(lab: Lab, runs: list[Run], rubric: Rubric) -> None:
     """The best of the runs that a question asks for; with a shortcoming it earns less."""
-    best = max(runs, key=lambda run: math.prod(shortcomings(lab, run, bn=bn).values()))
-    short = shortcomings(lab, best, bn=bn)
+    best = max(runs, key=lambda run: rubric.share(shortcomings(lab, run)))
+    short = shortcomings(lab, best)
     if short:
-        fail(f"trained {' and '.join(short)} ({best.describe()})", credit=math.prod(short.values()))
+        fail(f"trained {' and '.join(SHORTCOMINGS[name] for name in short)} ({best.describe()})", credit=short)

@@ -14,8 +14,9 @@ import examples_lab3
 import examples_part1
 import pytest
 from evidence_builders import Cell, evidence, lab, run
-from running import CHECKS, RUBRIC, Check, Example, outcome_of
+from running import CHECKS, RUBRIC, Example, lab_of, name_of, outcome_of
 
+from grader.checks.registry import Check
 from grader.evidence.evidence import LABS, Lab
 
 MODULES = (
@@ -34,7 +35,7 @@ PAIRS = [
     if name in CHECKS
 ]
 NEVER_OPEN = {"lab3.b/predictions_format"}  # a file is in the format or it is not
-WITH_A_LAB = [pytest.param(check, id=check.id) for check in CHECKS.values() if check.lab]
+WITH_A_LAB = [pytest.param(check, id=name_of(check)) for check in CHECKS.values() if lab_of(check)]
 
 
 @pytest.mark.parametrize(("check", "example"), PAIRS)
@@ -45,11 +46,11 @@ def test_example(check: Check, example: Example) -> None:
     assert (outcome == "passed") == (reason == "")
 
 
-@pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in CHECKS.values()])
+@pytest.mark.parametrize("check", [pytest.param(check, id=name_of(check)) for check in CHECKS.values()])
 def test_every_check_has_an_example_of_each_outcome(check: Check) -> None:
-    judged = set() if check.kind == "person" else {"passed"}
-    expected = judged | {"failed"} | (set() if check.id in NEVER_OPEN else {"could_not_check"})
-    assert {example.outcome for example in EXAMPLES.get(check.id, ())} == expected
+    judged = set() if check.evidence == "person" else {"passed"}
+    expected = judged | {"failed"} | (set() if name_of(check) in NEVER_OPEN else {"could_not_check"})
+    assert {example.outcome for example in EXAMPLES.get(name_of(check), ())} == expected
 
 
 def test_every_check_has_a_weight_and_every_weight_a_check() -> None:
@@ -72,7 +73,7 @@ def test_a_failure_always_gives_a_reason_to_look_for() -> None:
     assert all(e.reason for examples in EXAMPLES.values() for e in examples if e.outcome != "passed")
 
 
-@pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in CHECKS.values()])
+@pytest.mark.parametrize("check", [pytest.param(check, id=name_of(check)) for check in CHECKS.values()])
 def test_the_sentence_of_a_check_is_one_sentence(check: Check) -> None:
     assert check.sentence.endswith(".")
     assert check.sentence[:1].isupper() or check.sentence.startswith("predictions.csv")
@@ -82,25 +83,25 @@ def test_the_sentence_of_a_check_is_one_sentence(check: Check) -> None:
 def test_without_a_notebook_every_check_of_the_lab_fails(check: Check) -> None:
     outcome, credit, reason = outcome_of(check, evidence())
     assert (outcome, credit) == ("failed", 0.0)
-    assert reason == f"no notebook of {LABS[check.lab or '']} was found"
+    assert reason == f"no notebook of {LABS[lab_of(check) or '']} was found"
 
 
 @pytest.mark.parametrize("check", WITH_A_LAB)
 def test_where_the_grader_could_not_run_a_notebook_nothing_is_lost(check: Check) -> None:
-    unstarted = Lab(check.lab or "", "lab.ipynb", "the kernel did not start", "grader")
+    unstarted = Lab(lab_of(check) or "", "lab.ipynb", "the kernel did not start", "grader")
     assert outcome_of(check, evidence(unstarted)) == ("could_not_check", 0.0, "the kernel did not start")
 
 
 @pytest.mark.parametrize("check", WITH_A_LAB)
 def test_an_empty_notebook_earns_nothing_and_leaves_nothing_open(check: Check) -> None:
-    outcome, credit, _ = outcome_of(check, evidence(lab(check.lab or "", [Cell("pass")])))
+    outcome, credit, _ = outcome_of(check, evidence(lab(lab_of(check) or "", [Cell("pass")])))
     assert (outcome, credit) == ("failed", 0.0)
 
 
 @pytest.mark.parametrize("check", WITH_A_LAB)
 def test_a_failing_import_saves_no_points(check: Check) -> None:
     cells = [Cell("pass"), Cell("import nosuch", status="error", error="ModuleNotFoundError: No module named 'nosuch'")]
-    outcome, credit, _ = outcome_of(check, evidence(lab(check.lab or "", cells)))
+    outcome, credit, _ = outcome_of(check, evidence(lab(lab_of(check) or "", cells)))
     assert (outcome, credit) == ("failed", 0.0)
 
 
