@@ -11,7 +11,10 @@ EvidenceKind = Literal["challenge", "trace", "record", "file", "person"]
 
 
 class Verdict(BaseModel):
-    """What one check found. `credit` is the share of its points earned, 1 for passed; `found` is the evidence."""
+    """What one check found. `credit` is the share of its points earned, 1 for passed; `found` is the evidence.
+
+    `flags` are contradictions that a person must judge; they change no points.
+    """
 
     model_config = ConfigDict(frozen=True)
     item: str
@@ -22,3 +25,4 @@ class Verdict(BaseModel):
     credit: Annotated[float, Field(ge=0, le=1)]
     reason: str
     found: dict[str, Any] = {}
+    flags: tuple[str, ...] = ()

@@ -20,10 +20,11 @@ class CourseDataError(Exception):
 
 @dataclass(frozen=True)
 class World:
-    """Where the small data lie, and which device the kernels may see."""
+    """Where the small data lie, which device the kernels may see, and how much they may compute (1 is usual)."""
 
     data: Path
     cuda: bool = False
+    effort: float = 1.0
 
 
 def build_world(data: Path, folder: Path, *, cuda: bool = False) -> World:
@@ -90,4 +91,5 @@ def kernel_environment(world: World, home: Path, trace: Path, memory_bytes: int)
         "COURSE_WORLD_DATA": str(world.data),
         "COURSE_WORLD_TRACE": str(trace),
         "COURSE_WORLD_MEMORY": str(memory_bytes),
+        "COURSE_WORLD_EFFORT": str(world.effort),
     }

@@ -6,13 +6,15 @@ schedules that count epochs or batches run to their end, result arrays sized by 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 # Multiply-adds of the forward pass. SimpleNN takes 0.09e9 for a batch of 128, ResNet-20 5.2e9.
-FIRST_RUN = 14e9
-LATER_RUN = 2.5e9
-FULL_BATCHES = 40e9
-FEW_IMAGES = 80e9
+EFFORT = float(os.environ.get("COURSE_WORLD_EFFORT", "1"))
+FIRST_RUN = 14e9 * EFFORT
+LATER_RUN = 2.5e9 * EFFORT
+FULL_BATCHES = 40e9 * EFFORT
+FEW_IMAGES = 80e9 * EFFORT
 STEP = 15e6  # what a step costs beyond its images, in the same unit
 FEW = 2
 
