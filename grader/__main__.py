@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bank = commands.add_parser("bank", help="grade the mutants and variants of fixtures/ and print the matrix")
     bank.add_argument("pattern", nargs="?", default="", help="regular expression: only cases whose names match")
     bank.add_argument("--jobs", type=int, default=2, help="cases graded side by side (2)")
+    bank.add_argument("--base", type=Path, help="folder that keeps the complete submission's evidence between calls")
     bank.add_argument("--verbose", action="store_true", help="print every reason")
     options, rest = parser.parse_known_args(arguments)
     if options.command == "grade":
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "bank":
         from grader import bank as bank_of_cases  # what it needs is not handed out to students
 
-        return bank_of_cases.main(options.pattern, options.jobs, options.verbose)
+        return bank_of_cases.main(options.pattern, options.jobs, options.verbose, options.base)
     return _score(options.predictions, options.labels)
 
 

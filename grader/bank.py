@@ -93,15 +93,18 @@ def _cells(submission: Submission) -> dict[str, list[tuple[str, str]]]:
 
 
 def make_base(folder: Path) -> Base:
-    """Build the embedded data and execute the complete submission's labs."""
+    """Build the embedded data and execute the complete submission's labs, unless an earlier call left them there."""
     heldout = folder / "heldout.csv"
     fixtures.embedded.build(folder / "data", heldout)
     world = build_world(folder / "data", folder / "world")
     worlds = {role: replace(world, effort=effort) for role, effort in EFFORT.items()}
     submission = find_submission(submissions.make("complete", folder / "submission"))
     base = Base(folder / "evidence", _cells(submission), worlds, read_labels(heldout))
-    roles = [role for role in submission.notebooks if role != "predict"]
-    _execute(submission, roles, base.folder, folder / "work", worlds)
+    done = folder / "executed"
+    if not done.exists():
+        roles = [role for role in submission.notebooks if role != "predict"]
+        _execute(submission, roles, base.folder, folder / "work", worlds)
+        done.touch()
     return base
 
 
@@ -245,22 +248,19 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
 ENOUGH = 0.98  # share of the mutants that must lose points on exactly the declared items; of variants, all
 
 
-def main(pattern: str, jobs: int, verbose: bool) -> int:
+def main(pattern: str, jobs: int, verbose: bool, base: Path | None = None) -> int:
     """Run the cases whose names match, print the matrix and each miss; 0 where enough are right."""
     cases = [case for case in all_cases().values() if re.search(pattern, case.name)]
     results: list[Result] = []
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bank-base-") as temporary:
-        for result in run_cases(cases, Path(temporary), jobs):
+        for result in run_cases(cases, base or Path(temporary), jobs):
             results.append(result)
             mark = "ok  " if result.right else "MISS"
             print(f"{mark} {result.case.name} ({result.outcome.seconds:.0f} s)", flush=True)
             if verbose:
-                print(
-                    *(f"       {item}: {reason}" for item, reason in result.outcome.reasons.items()),
-                    sep="\n",
-                    flush=True,
-                )
+                for item, reason in result.outcome.reasons.items():
+                    print(f"       {item}: {reason}", flush=True)
     results.sort(key=lambda result: cases.index(result.case))
     print("", *matrix(results), "", sep="\n")
     for result in results:
