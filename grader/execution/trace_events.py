@@ -40,7 +40,8 @@ class LayerRecord(BaseModel):
     """One executed operation: its type, the shape of its weight and of its output, its geometry.
 
     Activations, pooling, additions and the like are there too, in order of execution; `reads` are the positions of the
-    operations whose outputs went into it.
+    operations whose outputs went into it. `name` is the layer's in the net, `layer1.0.conv1` for a weight that the net
+    holds as `layer1.0.conv1.weight`, or the parameter's own name where that does not end with `.weight`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -52,6 +53,7 @@ class LayerRecord(BaseModel):
     stride: int | Shape | None = None
     padding: int | Shape | Name | None = None
     reads: Annotated[tuple[Count, ...], Field(max_length=64)] = ()
+    name: Name = ""
 
     @property
     def kind(self) -> str:
@@ -218,6 +220,7 @@ class PenaltyEvent(Event):
 class StepEvent(Event):
     """One `optimizer.step()`.
 
+    `kept_graphs` counts losses of earlier steps that something still holds with their graphs.
     `net` holds the stepped parameters, `fed` was called last. Settings are those of the group with most weights.
     `fresh_gradients`: none were left when the first of the `backwards` backward passes before this step began.
     """
@@ -244,6 +247,21 @@ class StepEvent(Event):
     groups: Count = 1
     backwards: Count = 1
     has_gradients: bool = True
+    kept_graphs: Count = 0
+
+
+class SchedulerEvent(Event):
+    """A learning rate scheduler was made (`steps` 0), or its `step()` was called for the `steps`-th time.
+
+    `lr` is that of the optimizer's first group afterwards.
+    """
+
+    event: Literal["scheduler"]
+    scheduler: Count
+    optimizer: Count | None
+    kind: Name
+    steps: Count
+    lr: Number | None
 
 
 class SaveEvent(Event):
@@ -282,6 +300,7 @@ AnyEvent = Annotated[
     | InitialLossEvent
     | PenaltyEvent
     | StepEvent
+    | SchedulerEvent
     | SaveEvent
     | LoadEvent
     | FaultEvent,

@@ -22,7 +22,7 @@ from reference import models
 
 sys.path.append(str(INSIDE))
 from course_world import challenge as inside
-from course_world.nets import nets
+from course_world.nets import layer_names, names_of, nets
 from course_world.operations import Watch
 
 SEED = 20
@@ -43,14 +43,14 @@ def described(module: nn.Module) -> tuple[int, NetEvent]:
     images = torch.zeros(2, 3, 32, 32)
     with torch.no_grad(), Watch() as watch:
         module(images)
-    counts = {id(p): p.numel() for p in module.parameters()}
+    counts, names = {id(p): p.numel() for p in module.parameters()}, layer_names(module)
     event = {
         "event": "net",
         "cell": 0,
         "net": net.number,
         "cls": type(module).__name__,
         "origin": "called",
-        "layers": [operation.describe() for operation in watch.operations],
+        "layers": [operation.describe() | names_of(operation, names) for operation in watch.operations],
         "used": sum(n for key, n in counts.items() if key in watch.used),
         "unused": sum(n for key, n in counts.items() if key not in watch.used),
         "copied": net.copy is not None,
@@ -234,6 +234,25 @@ def test_other_layers_are_no_candidates() -> None:
 def test_unused_head_is_not_counted() -> None:
     event = described(student.Listed())[1]
     assert (event.used, event.unused) == (82_030, 8_500)
+
+
+def names_in(module: nn.Module) -> list[str]:
+    return [layer.name for layer in described(module)[1].layers if layer.weight]
+
+
+def test_layers_are_named_as_in_the_net_s_state() -> None:
+    assert names_in(student.Table1()) == ["a", "b", "first", "second", "third"]
+    assert names_in(student.Functional()) == [f"weights.{index}" for index in range(5)]
+    assert names_in(student.ResNet("B"))[-4:] == ["blocks.8.bn1", "blocks.8.conv2", "blocks.8.bn2", "classifier"]
+
+
+def test_a_detached_weight_keeps_its_layer_s_name() -> None:
+    class Detached(student.Table1):
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.pool(self.act(nn.functional.conv2d(x, self.a.weight.data, self.a.bias)))
+            return self.pool(self.act(self.b(x)))
+
+    assert names_in(Detached())[0] == "a"
 
 
 def test_layers_of_an_architecture_are_in_order_of_execution() -> None:

@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from course_world.operations import Watch
+from course_world.operations import Operation, Watch
 from course_world.recorder import recorder
 
 MAX_COPIED = 60_000_000  # numbers in all copies that are kept
 MAX_LAYERS = 400
+MAX_NAME = 200
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 
 
@@ -135,6 +136,19 @@ def _same_weights(net: Net, module: nn.Module) -> bool:
         return False
 
 
+def layer_names(module: nn.Module) -> dict[int, str]:
+    """By the address of each parameter its qualified name in the module without `.weight`: `layer1.0.conv1`."""
+    named = module.named_parameters()
+    return {p.data_ptr(): name.removesuffix(".weight")[:MAX_NAME] for name, p in named if not is_lazy(p) and p.numel()}
+
+
+def names_of(operation: Operation, names: Mapping[int, str]) -> dict[str, str]:
+    """`name` of the layer whose weight an operation was executed with, also where it was detached; else nothing."""
+    weight = operation.state.get("weight")
+    name = names.get(weight.data_ptr()) if weight is not None else None
+    return {} if name is None else {"name": name}
+
+
 def record_net(net: Net, module: nn.Module, watch: Watch, inputs: Any, output: Any, origin: str) -> None:
     """One `net` event: class, executed operations, parameters used and unused, input and output shape."""
     net.described = True
@@ -142,12 +156,13 @@ def record_net(net: Net, module: nn.Module, watch: Watch, inputs: Any, output: A
     counts = {id(p): p.numel() for p in module.parameters()}
     # A scripted module executes where no operation can be seen.
     used = set(watch.used) if watch.operations else set(counts)
+    names = layer_names(module)
     recorder.emit(
         "net",
         net=net.number,
         cls=type(module).__name__,
         origin=origin,
-        layers=[operation.describe() for operation in watch.operations[:MAX_LAYERS]],
+        layers=[operation.describe() | names_of(operation, names) for operation in watch.operations[:MAX_LAYERS]],
         used=sum(n for key, n in counts.items() if key in used),
         unused=sum(n for key, n in counts.items() if key not in used),
         input=list(inputs.shape) if isinstance(inputs, torch.Tensor) else None,
