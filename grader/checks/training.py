@@ -17,6 +17,7 @@ TRAINS = r"\.step\("
 LN_10 = math.log(10)
 RESETS = r"reset_parameters|\.apply\(|init\.\w+_\("
 SHOWS_SOMETHING = 16  # steps
+KEPT_GRAPHS = 3  # losses of earlier steps; a variable may hold the last one or two
 
 
 def same(a: float, b: float) -> bool:
@@ -69,6 +70,8 @@ def loop_bugs(run: Run) -> list[str]:
         bugs.append(f"only {run.in_train_mode:.0%} of the steps were taken in train mode: call train() every epoch")
     if run.zeroed < 0.9:
         bugs.append("gradients add up from step to step: call zero_grad() before each backward pass")
+    if run.kept_graphs >= KEPT_GRAPHS:
+        bugs.append("losses are added up with their graphs, which fills the memory: add loss.item() instead of loss")
     return [f"{run.where}: {bug}" for bug in bugs]
 
 

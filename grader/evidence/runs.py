@@ -17,11 +17,20 @@ from grader.execution.trace_events import (
     NetEvent,
     PassEvent,
     PenaltyEvent,
+    SchedulerEvent,
     StepEvent,
     Transform,
 )
 
 MAX_RUNS = 400  # the most seen in a notebook were 18
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate scheduler made for a run's optimizer, and how often its `step()` was called."""
+
+    kind: str
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Run:
     `rates` are the learning rates in the order in which they came into force; `architectures` the names of the known
     functions that the net equals; `layers` those that it executes; shares are of all steps, in [0, 1];
     `updates_called_net` is False where the optimizer steps another net than the one whose loss was computed;
+    `kept_graphs` is the most losses of earlier steps that were held with their graphs at a step;
     `transform` is what happened to the training images on their way from the data set to the net.
     """
 
@@ -56,6 +66,8 @@ class Run:
     losses: tuple[float, ...]
     penalty: PenaltyEvent | None
     validations: tuple[PassEvent, ...]
+    kept_graphs: int = 0
+    schedulers: tuple[Schedule, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -135,6 +147,11 @@ class _Trace:
     inputs: list[InputEvent]
     validation: frozenset[int]
 
+    def schedulers(self, optimizer: int) -> tuple[Schedule, ...]:
+        """The schedulers of an optimizer, in the order in which they were made."""
+        last = {e.scheduler: e for e in self.events if isinstance(e, SchedulerEvent) and e.optimizer == optimizer}
+        return tuple(Schedule(event.kind, event.steps) for event in last.values())
+
     def before(self, position: int) -> Sequence[Any]:
         """Events since the last step of any run before `position`, which is a step."""
         earlier = bisect_left(self.steps, position)
@@ -201,6 +218,8 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         first_loss=_loss(first),
         losses=tuple(loss for s in steps if s.images == full and (loss := _loss(s)) is not None),
         penalty=_last_penalty([*trace.before(positions[0]), *trace.events[positions[0] : positions[-1]]], numbers),
+        kept_graphs=max(step.kept_graphs for step in steps),
+        schedulers=trace.schedulers(first.optimizer),
         validations=tuple(p for p in passes if p.loader in trace.validation and not set(numbers).isdisjoint(p.nets)),
     )
 

@@ -366,3 +366,32 @@ def test_shuffling_whatever_the_sampler(ran: Ran) -> None:
 def test_split_of_the_course_s_size_is_scaled(ran: Ran) -> None:
     assert ran.printed("split").split() == ["456", "56"]
     assert only(ran.of("split", "loader")).split == "train"
+
+
+# -- schedules and kept graphs ---------------------------------------------------------------------------------------
+
+
+def test_a_scheduler_is_known_by_its_optimizer_and_the_times_it_was_stepped(ran: Ran) -> None:
+    events = ran.of("schedulers", "scheduler")
+    optimizer = step(ran, "schedulers").optimizer
+    assert [(e.kind, e.steps, e.optimizer) for e in events] == [
+        ("StepLR", 0, optimizer),
+        ("Halving", 0, optimizer),
+        ("Halving", 1, optimizer),
+        ("Halving", 2, optimizer),
+    ]
+    assert [e.lr for e in events] == [0.1, 0.1, 0.05, 0.025]
+
+
+def test_schedulers_of_every_kind_are_seen(ran: Ran) -> None:
+    last = {e.scheduler: (e.kind, e.steps) for e in ran.of("plateau and chain", "scheduler")}
+    kinds = {kind for kind, _ in last.values()}
+    assert kinds == {"ReduceLROnPlateau", "SequentialLR", "ConstantLR", "ExponentialLR"}
+    assert {("ReduceLROnPlateau", 1), ("SequentialLR", 2)} <= set(last.values())
+
+
+def test_losses_kept_with_their_graphs_are_counted(ran: Ran) -> None:
+    kept = [event.kept_graphs for event in ran.of("loss added up with its graph", "step")]
+    assert kept == list(range(len(kept)))
+    assert len(kept) > 3
+    assert {event.kept_graphs for event in ran.of("loss added up as a number", "step")} == {0}

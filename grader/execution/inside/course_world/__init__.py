@@ -19,7 +19,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
     limits.install(cuda=os.environ.get("CUDA_VISIBLE_DEVICES") != "")
 
-    from course_world import devices, files, forward, loaders, losses, packages, saving, steps
+    from course_world import devices, files, forward, loaders, losses, packages, saving, schedules, steps
     from course_world import shell as shell_lines
 
     _seed()
@@ -27,7 +27,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     packages.install()
     files.install()
     devices.install()
-    for part in (loaders, forward, losses, steps, saving):
+    for part in (loaders, forward, losses, steps, schedules, saving):
         part.install()
     _follow_cells(shell, new_cell)
 

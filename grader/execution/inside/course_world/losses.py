@@ -6,7 +6,7 @@ import functools
 import math
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ WATCHED = (
     "kl_div",
 )
 MAX_NODES = 1_000  # of a graph that are looked through for the loss
+MAX_KEPT = 64
 ROUNDING = 1e-5  # share of a gradient that rounding may leave over
 
 
@@ -43,6 +44,10 @@ class Loss:
     split: str | None
 
 
+class _Graph:
+    """A mark that lives as long as the graph it is tied to."""
+
+
 @dataclass
 class Losses:
     """The last loss and what became of it; `used` is the one that the last backward pass began from or went through."""
@@ -55,11 +60,33 @@ class Losses:
     backwards: int = 0  # since the last optimizer step
     of_run: int = 0  # since the last new optimizer
     scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
+    earlier: list[weakref.ref[_Graph]] = field(default_factory=list)  # of losses before the last step
+    recent: list[weakref.ref[_Graph]] = field(default_factory=list)
+
+    def watch_graph(self, value: torch.Tensor) -> None:
+        """Tie a mark to the graph behind a loss: it is gone as soon as nothing holds the graph any more."""
+        if value.grad_fn is not None:
+            mark = _Graph()
+            metadata: Any = value.grad_fn.metadata
+            metadata["course_world"] = mark
+            self.recent.append(weakref.ref(mark))
+
+    def kept_graphs(self) -> int:
+        """How many losses of earlier steps are still held with their graphs, at most MAX_KEPT."""
+        self.earlier = [mark for mark in self.earlier if mark() is not None][-MAX_KEPT:]
+        return len(self.earlier)
+
+    def begin_run(self) -> None:
+        """A new optimizer: what a former training has left behind is not this one's."""
+        self.of_run = 0
+        self.earlier, self.recent = [], []
 
     def stepped(self) -> None:
         """An optimizer has used the gradients; a later step has a loss of its own."""
         self.backwards = 0
         self.used = None
+        self.earlier += self.recent
+        self.recent = []
 
 
 losses = Losses()
@@ -88,6 +115,7 @@ def _note_loss(kind: str, scores: Any, value: Any) -> None:
         return
     report_unused()
     losses.last = Loss(value, kind, _fed_with(scores), calls.last.net, calls.last.split)
+    losses.watch_graph(value)
     losses.waiting = True
 
 

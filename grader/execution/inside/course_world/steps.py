@@ -48,6 +48,11 @@ def _of(optimizer: Optimizer) -> Stepped:
     return stepped
 
 
+def number_of(optimizer: Optimizer) -> int:
+    """The optimizer's number in the events."""
+    return _of(optimizer).number
+
+
 def _look_up(optimizer: Optimizer, stepped: Stepped) -> None:
     """Find the net that holds the optimizer's parameters, now and then, since nets and optimizers can be changed."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -104,6 +109,7 @@ def _after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         fresh_gradients=losses.fresh_gradients,
         backwards=losses.backwards,
         has_gradients=_has_gradients(group),
+        kept_graphs=losses.kept_graphs(),
     )
     losses.stepped()
     stepped.steps += 1
@@ -131,7 +137,7 @@ def _watch_construction() -> None:
 @harmless
 def _begin_run(optimizer: Optimizer) -> None:
     _of(optimizer)
-    losses.of_run = 0
+    losses.begin_run()
     budget.new_run()
 
 
