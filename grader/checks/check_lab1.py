@@ -17,6 +17,8 @@ from grader.checks.training import (
     LN_10,
     SHOWS_SOMETHING,
     TRAINS,
+    fail_for,
+    idle_schedulers,
     is_fresh,
     loop_bugs,
     main_run,
@@ -288,9 +290,7 @@ def check_training_loop(lab1: Lab) -> None:
     forbidden = sorted(split for split in run.splits if split in ("val", "test"))
     if forbidden:
         fail(f"{run.where}: steps were taken on images of the {' and '.join(forbidden)} split")
-    bugs = loop_bugs(run) + saved_untrained(lab1)
-    if bugs:
-        fail("; ".join(bugs), credit="one_bug" if len(bugs) == 1 else 0.0)
+    fail_for(loop_bugs(run) + saved_untrained(lab1))
 
 
 @check("lab1.f", "validation_loop", evidence="trace")
@@ -301,9 +301,7 @@ def check_validation_loop(lab1: Lab) -> None:
         if re.search(r"random_split|Subset", lab1.source):
             could_not_check("whether validation images are a part of the training split could not be seen")
         missing(lab1, "the network was never called on validation images while it was trained", sign=TRAINS)
-    bugs = validation_bugs(max(validated, key=lambda run: run.steps))
-    if bugs:
-        fail("; ".join(bugs), credit="one_bug" if len(bugs) == 1 else 0.0)
+    fail_for(validation_bugs(max(validated, key=lambda run: run.steps)))
 
 
 @check("lab1.f", "learns", evidence="trace")
@@ -383,6 +381,9 @@ def check_decay(lab1: Lab) -> None:
         return
     if decayed:
         fail(f"the run with decay goes on with a trained network ({decayed[0].describe()})", credit="not_reinitialised")
+    idle = idle_schedulers(runs)
+    if idle:
+        fail(f"the learning rate never fell during a run: {idle[0]}")
     no_run(lab1, f"the learning rate never fell during a run; found {runs[-1].describe()}")
 
 

@@ -11,7 +11,7 @@ from grader.checks.borrowed import borrowed_call
 from grader.checks.claims import judge_accuracy
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
 from grader.checks.support import differs, largest_net
-from grader.checks.training import loop_bugs, no_run, saved_untrained, training_runs, validation_bugs
+from grader.checks.training import Bug, fail_for, loop_bugs, no_run, saved_untrained, training_runs, validation_bugs
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.predictions import score
 from grader.evidence.runs import Run
@@ -102,9 +102,8 @@ def check_resnet_trained(lab3: Lab) -> None:
     validations = run.validations or copies_validated(lab3, run)
     bugs = loop_bugs(run) + validation_bugs(replace(run, validations=validations)) + saved_untrained(lab3)
     if not validations and not any(run.validations for run in runs):
-        bugs.append("it was never called on validation images while it was trained")
-    if bugs:
-        fail("; ".join(bugs), credit="one_bug" if len(bugs) == 1 else 0.0, run=run.describe())
+        bugs.append(Bug("never_validated", "it was never called on validation images while it was trained"))
+    fail_for(bugs, run=run.describe())
 
 
 def copies_validated(lab: Lab, run: Run) -> tuple[PassEvent, ...]:

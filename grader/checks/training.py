@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from grader.checks.outcome import could_not_check, fail
@@ -63,33 +64,64 @@ def found_rates(runs: Iterable[Run]) -> str:
     return ", ".join(found) or "none"
 
 
-def loop_bugs(run: Run) -> list[str]:
-    """What is wrong with the steps of a run, each with what to do about it."""
+@dataclass(frozen=True)
+class Bug:
+    """A mistake in a training: its name in rubric.toml's partial_credit, and a sentence that says what to do."""
+
+    name: str
+    sentence: str
+
+
+def loop_bugs(run: Run) -> list[Bug]:
+    """What is wrong with the steps of a run."""
     bugs = []
     if run.in_train_mode < 0.9:
-        bugs.append(f"only {run.in_train_mode:.0%} of the steps were taken in train mode: call train() every epoch")
+        sentence = f"only {run.in_train_mode:.0%} of the steps were taken in train mode: call train() every epoch"
+        bugs.append(Bug("no_train_mode", sentence))
     if run.zeroed < 0.9:
-        bugs.append("gradients add up from step to step: call zero_grad() before each backward pass")
+        sentence = "gradients add up from step to step: call zero_grad() before each backward pass"
+        bugs.append(Bug("gradients_add_up", sentence))
     if run.kept_graphs >= KEPT_GRAPHS:
-        bugs.append("losses are added up with their graphs, which fills the memory: add loss.item() instead of loss")
-    return [f"{run.where}: {bug}" for bug in bugs]
+        sentence = "losses are added up with their graphs, which fills the memory: add loss.item() instead of loss"
+        bugs.append(Bug("loss_with_graph", sentence))
+    return [Bug(bug.name, f"{run.where}: {bug.sentence}") for bug in bugs]
 
 
-def validation_bugs(run: Run) -> list[str]:
+def validation_bugs(run: Run) -> list[Bug]:
     """What is wrong with the passes over validation images that belong to a run."""
     bugs = []
     if sum(passed.training is True for passed in run.validations) > 0.1 * len(run.validations):
-        bugs.append("validation ran in train mode: call eval() before it")
+        bugs.append(Bug("no_eval_mode", f"{run.where}: validation ran in train mode: call eval() before it"))
     if sum(passed.grad is True for passed in run.validations) > 0.1 * len(run.validations):
-        bugs.append("validation computed gradients: put it under torch.no_grad()")
-    return [f"{run.where}: {bug}" for bug in bugs]
+        sentence = "validation computed gradients: put it under torch.no_grad()"
+        bugs.append(Bug("gradients_in_validation", f"{run.where}: {sentence}"))
+    return bugs
 
 
-def saved_untrained(lab: Lab) -> list[str]:
+def fail_for(bugs: Iterable[Bug], **found: object) -> None:
+    """Fail with all that is wrong, if anything is."""
+    bugs = list(bugs)
+    if bugs:
+        fail("; ".join(bug.sentence for bug in bugs), credit=tuple(bug.name for bug in bugs), **found)
+
+
+def idle_schedulers(runs: Iterable[Run]) -> list[str]:
+    """What is wrong with the schedulers of runs whose learning rate never changed."""
+    found = []
+    for run in runs:
+        steps = max((schedule.steps for schedule in run.schedulers), default=0)
+        if run.schedulers and len(run.rates) == 1:
+            kind = run.schedulers[-1].kind
+            was = f"was stepped {steps} times without effect" if steps else "is made, but its step() is never called"
+            found.append(f"{run.where}: the {kind} scheduler {was}; the learning rate stayed at {run.rate:g}")
+    return found
+
+
+def saved_untrained(lab: Lab) -> list[Bug]:
     """The bug of saving another network than the one that was trained."""
     if not lab.saves or any(save.steps > 0 for save in lab.saves):
         return []
-    return [f"{lab.where(lab.saves[0])}: the network that is saved was never trained"]
+    return [Bug("wrong_net_saved", f"{lab.where(lab.saves[0])}: the network that is saved was never trained")]
 
 
 def is_fresh(lab: Lab, run: Run) -> bool:

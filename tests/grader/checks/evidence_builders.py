@@ -29,6 +29,7 @@ from grader.execution.trace_events import (
     PenaltyEvent,
     PenaltyFit,
     SaveEvent,
+    SchedulerEvent,
     StepEvent,
     Transform,
 )
@@ -191,6 +192,13 @@ def step(number: int | None = 0, **fields: Any) -> StepEvent:
         "fresh_gradients": True,
     }
     return StepEvent(event="step", cell=0, net=number, **(usual | fields))
+
+
+def scheduler(steps: int, *, optimizer: int = 0, kind: str = "StepLR") -> SchedulerEvent:
+    """A scheduler after so many calls of its `step()`."""
+    return SchedulerEvent(
+        event="scheduler", cell=0, scheduler=optimizer, optimizer=optimizer, kind=kind, steps=steps, lr=0.01
+    )
 
 
 def validation(number: int = 0, **fields: Any) -> PassEvent:

@@ -15,6 +15,7 @@ from evidence_builders import (
     raised,
     run,
     saved,
+    scheduler,
     step,
     validation,
 )
@@ -88,8 +89,13 @@ STEPS = [
     fails("eval mode", work(training=trained(training=False)), "cell 5: only 0% of the steps", 0.5),
     fails("gradients add up", work(training=trained(fresh_gradients=False)), "call zero_grad()", 0.5),
     fails(
-        "both", work(training=trained(fresh_gradients=False, training=False)), "call train() every epoch; cell 5: grad"
+        "both",
+        work(training=trained(fresh_gradients=False, training=False)),
+        "call train() every epoch; cell 5: grad",
+        0.25,
     ),
+    fails("losses kept with their graphs", work(training=trained(kept_graphs=3)), "add loss.item()", 0.75),
+    passes("the last loss is kept", work(training=trained(kept_graphs=2))),
     fails(
         "the net that is saved is another",
         work(**only(training(*DATA, *run(), saved(9, steps=0)))),
@@ -141,7 +147,10 @@ VALIDATION_LOOP = [
     fails("train mode", work(training=trained(validations=[validation(training=True)])), "call eval() before it", 0.5),
     fails("gradients", work(training=trained(validations=[validation(grad=True)])), "under torch.no_grad()", 0.5),
     fails(
-        "both", work(training=trained(validations=[validation(grad=True, training=True)])), "eval() before it; cell 5"
+        "both",
+        work(training=trained(validations=[validation(grad=True, training=True)])),
+        "eval() before it; cell 5",
+        0.25,
     ),
     fails("never", work(**only(trained(validations=[]))), "never called on validation images"),
     fails("never trained", work(**only(training())), NOT_TRAINED),
@@ -250,8 +259,16 @@ DECAYED = [
     passes("in the first training", work(**only(trained(rates=(0.01, 0.001))))),
     passes("warm-up, then down", work(**only(trained(rates=(0.001, 0.01, 0.005))))),
     passes("by a new optimizer", work(**only(NEW_OPTIMIZER))),
+    fails("no decay", work(decay=None), "the learning rate never fell during a run; found cell 5: 40 steps"),
     fails(
-        "scheduler never stepped", work(decay=None), "the learning rate never fell during a run; found cell 5: 40 steps"
+        "scheduler never stepped",
+        work(decay=Cell("", (*built(1), scheduler(0, optimizer=1), *run(1)))),
+        "cell 6: the StepLR scheduler is made, but its step() is never called",
+    ),
+    fails(
+        "scheduler without effect",
+        work(decay=Cell("", (*built(1), scheduler(30, optimizer=1), *run(1)))),
+        "was stepped 30 times without effect; the learning rate stayed at 0.01",
     ),
     fails("rises", work(**only(trained(rates=(0.001, 0.01)))), "never fell"),
     fails(

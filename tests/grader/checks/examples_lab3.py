@@ -202,6 +202,7 @@ TRAINED = [
         "two mistakes",
         work(training=training(*run(training=False, validations=[]))),
         "every epoch; it was never called",
+        0.25,
     ),
     fails("test images", work(training=training(*run(), step(split="test"))), "do not train on the test set"),
     fails("SimpleNN is trained", work(training=training(*built(1), *run(1))), "no optimizer step on ResNet (cell 1)"),
