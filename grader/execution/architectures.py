@@ -39,6 +39,14 @@ class Layers:
         self.position, self.training = 0, training
         return self
 
+    def leaves(self) -> Layers:
+        """The same weights in train mode, of which gradients can be asked."""
+        drawn = [
+            (layer, {key: value.clone().requires_grad_(key == "weight") for key, value in weights.items()})
+            for layer, weights in self.drawn
+        ]
+        return Layers(self.generator, training=True, drawn=drawn)
+
     def _next(self, layer: Layer, draw: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         if self.position == len(self.drawn):
             self.drawn.append((layer, draw()))
@@ -101,13 +109,18 @@ def swish(x: Tensor) -> Tensor:
     return x * torch.sigmoid(x)
 
 
-def simplenn(images: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor], *, bn: bool) -> Tensor:
-    """Table 1 of the assignment, with BN after each convolution if asked: images (N, 3, 32, 32) -> logits (N, 10)."""
+def simplenn(
+    images: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor], *, bn: bool, bn_last: bool = False
+) -> Tensor:
+    """Table 1 of the assignment, with BN after each convolution if asked: images (N, 3, 32, 32) -> logits (N, 10).
+
+    With `bn_last` the BN stands behind the activation.
+    """
     x = images
     for channels, kernel in ((8, 5), (16, 3)):
         x = layers.conv(x, channels, kernel, bias=not bn)  # BN takes a bias out again, so either is right before it
-        x = activation(layers.bn(x) if bn else x)
-        x = F.max_pool2d(x, 2)
+        x = activation(layers.bn(x) if bn and not bn_last else x)
+        x = F.max_pool2d(layers.bn(x) if bn_last else x, 2)
     x = x.flatten(1)  # (N, 576)
     for size in (120, 84):
         x = activation(layers.linear(x, size))
@@ -129,15 +142,17 @@ def resnet20(images: Tensor, layers: Layers, option: str) -> Tensor:
 def _shortcut(x: Tensor, channels: int, stride: int, layers: Layers, option: str) -> Tensor:
     if stride == 1:
         return x
-    if option == "B":
-        return layers.bn(layers.conv(x, channels, 1, stride=stride, bias=False))
+    if option.startswith("B"):
+        projected = layers.conv(x, channels, 1, stride=stride, bias=False)
+        return projected if option == "B, no BN" else layers.bn(projected)
     # Option A: every second pixel, and zeros for the new channels. The paper leaves open where they stand.
     new = channels - x.shape[1]
     before = new // 2 if option == "A" else 0
     return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, before, new - before))
 
 
-ARCHITECTURES: dict[str, Callable[[Tensor, Layers], Tensor]] = {
+Architecture = Callable[[Tensor, Layers], Tensor]
+ARCHITECTURES: dict[str, Architecture] = {
     "simplenn": lambda x, layers: simplenn(x, layers, F.relu, bn=False),
     "simplenn_swish": lambda x, layers: simplenn(x, layers, swish, bn=False),
     "simplenn_bn": lambda x, layers: simplenn(x, layers, F.relu, bn=True),
@@ -148,10 +163,19 @@ ARCHITECTURES: dict[str, Callable[[Tensor, Layers], Tensor]] = {
 }
 
 
+# What students often build instead: known so that the deviation can be named with certainty, right for no item.
+DEVIATIONS: dict[str, Architecture] = {
+    "simplenn_bn_last": lambda x, layers: simplenn(x, layers, F.relu, bn=True, bn_last=True),
+    "simplenn_bn_last_swish": lambda x, layers: simplenn(x, layers, swish, bn=True, bn_last=True),
+    "resnet20_b_without_bn": lambda x, layers: resnet20(x, layers, "B, no BN"),
+}
+KNOWN = ARCHITECTURES | DEVIATIONS
+
+
 def layers_of(name: str) -> tuple[Layer, ...]:
-    """The layers with weights of an architecture in order of execution."""
+    """The layers with weights of an architecture or a deviation in order of execution."""
     layers = Layers(torch.Generator().manual_seed(0))
-    ARCHITECTURES[name](torch.zeros(1, 3, 32, 32, dtype=torch.float64), layers)
+    KNOWN[name](torch.zeros(1, 3, 32, 32, dtype=torch.float64), layers)
     return tuple(layer for layer, _ in layers.drawn)
 
 

@@ -1,7 +1,7 @@
 """The outside half of a challenge: fresh weights and images for a student's net, and the comparison of its outputs.
 
-Equal outputs on weights and images drawn after the net was built mean the same function, whatever its classes and
-attributes are called.
+Equal outputs and equal gradients on weights and images drawn after the net was built mean the same function, whatever
+its classes and attributes are called.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from grader.execution.architectures import ARCHITECTURES, Layer, Layers, layers_of
+from grader.execution.architectures import ARCHITECTURES, DEVIATIONS, KNOWN, Layer, Layers, layers_of
 from grader.execution.trace_events import NetEvent
 from grader.execution.untrusted import UntrustedFileError, read_untrusted
 
-IMAGES = 4
+IMAGES, CLASSES = 4, 10
 # Largest difference of a logit. Logits are of the order of one; rounding adds 1e-13 in float64 and 1e-5 in float32.
 TOLERANCE = 1e-6
 TOLERANCES = {"float64": TOLERANCE, "float32": 1e-3}
+# Largest deviation of a layer's gradient, of the largest entry that is expected. Rounding moves a few activations of
+# float32 over ReLU's corner, each of which takes its share of the gradient along.
+GRADIENT_TOLERANCES = {"float64": 1e-6, "float32": 0.05}
 MODES = ("eval", "train")
 MAX_REPLY_BYTES = 100_000
 
@@ -40,6 +43,10 @@ class Challenge:
     `equal_in_eval` are those it equals in eval mode alone, as a net with dropout does. `last` is what follows the
     logits: `none`, or `log_softmax` (which a negative log-likelihood loss asks for), or `softmax`; equality is judged
     before a log_softmax and `equal_but_softmax` before a softmax, which is none of the assignment's.
+
+    `equal_in_values` are those whose outputs it equals, but not their gradients: `without_gradient` and
+    `other_gradient` are the positions of their layers whose weights get none, or another one. Where backward() raised,
+    `gradient_problem` says how, and outputs alone were compared. `deviations` are common mistakes that it equals.
     """
 
     net: int
@@ -50,33 +57,50 @@ class Challenge:
     equal_but_softmax: tuple[str, ...] = ()
     last: str = "none"
     precision: str = "float64"
+    equal_in_values: tuple[str, ...] = ()
+    without_gradient: tuple[int, ...] = ()
+    other_gradient: tuple[int, ...] = ()
+    gradient_problem: str = ""
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Question:
-    """Images (IMAGES, 3, 32, 32) float64 and the weights that all architectures of one group share."""
+    """Images (IMAGES, 3, 32, 32) and a direction (IMAGES, 10) float64, and the weights that one group shares."""
 
     names: tuple[str, ...]
     images: Tensor
+    direction: Tensor
     layers: Layers
 
     def answer(self, name: str, mode: str) -> Tensor:
         """The logits (IMAGES, 10) float64 of one of the architectures in `eval` or `train` mode."""
-        return ARCHITECTURES[name](self.images, self.layers.restart(training=mode == "train"))
+        return KNOWN[name](self.images, self.layers.restart(training=mode == "train"))
+
+    def gradients(self, name: str, last: str) -> list[Tensor]:
+        """For each layer (C,) float64 what the inside half calls `gradient.I`; `last` is what stands at the net's end."""
+        layers = self.layers.leaves()
+        logits = KNOWN[name](self.images, layers)
+        output = logits.log_softmax(1) if last == "log_softmax" else logits
+        weights = [held["weight"] for _, held in layers.drawn]
+        found = torch.autograd.grad((output * self.direction).sum(), weights)
+        return [value.flatten(1).sum(1) if value.dim() > 1 else value for value in found]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Outputs (IMAGES, 10) float64 by mode, the precision that they were computed in, or the problem."""
+    """Outputs (IMAGES, 10) float64 by mode, gradients by layer, the precision of both, or the problem."""
 
     outputs: dict[str, Tensor]
     precision: str
     problem: str | None
+    gradients: dict[int, Tensor]
+    gradient_problem: str = ""
 
 
 @cache
 def _signatures() -> dict[str, Counter[tuple[str, tuple[int, ...]]]]:
-    return {name: _signature(layers_of(name)) for name in ARCHITECTURES}
+    return {name: _signature(layers_of(name)) for name in KNOWN}
 
 
 def _signature(layers: Sequence[Layer]) -> Counter[tuple[str, tuple[int, ...]]]:
@@ -84,7 +108,7 @@ def _signature(layers: Sequence[Layer]) -> Counter[tuple[str, tuple[int, ...]]]:
 
 
 def candidates(net: NetEvent) -> list[list[str]]:
-    """The architectures with exactly this net's executed layers, those that share their weights in one group."""
+    """The known nets with exactly this net's executed layers, those that share their weights in one group."""
     own = Counter((layer.kind, layer.weight) for layer in net.layers if layer.weight and layer.kind != "other")
     groups: dict[tuple[Layer, ...], list[str]] = {}
     for name, signature in _signatures().items():
@@ -98,16 +122,18 @@ def draw(names: list[str], seed: int) -> Question:
     generator = torch.Generator().manual_seed(seed)
     layers = Layers(generator)
     images = torch.randn(IMAGES, 3, 32, 32, generator=generator, dtype=torch.float64)
+    direction = torch.randn(IMAGES, CLASSES, generator=generator, dtype=torch.float64)
     with _on_one_thread():
-        ARCHITECTURES[names[0]](images[:1], layers)
-    return Question(tuple(names), images, layers)
+        KNOWN[names[0]](images[:1], layers)
+    return Question(tuple(names), images, direction, layers)
 
 
 def write_request(folder: Path, net: int, question: Question) -> None:
     """Write `request.safetensors`, which holds images and weights, and `request.json`, which says what they are for."""
     drawn = question.layers.drawn
     tensors = {f"{i}.{key}": value for i, (_, weights) in enumerate(drawn) for key, value in weights.items()}
-    save_file({"images": question.images, **tensors}, folder / "request.safetensors")
+    given = {"images": question.images, "direction": question.direction}
+    save_file(given | tensors, folder / "request.safetensors")
     request = {"net": net, "layers": [_as_json(layer) for layer, _ in drawn]}
     (folder / "request.json").write_text(json.dumps(request))
 
@@ -132,28 +158,55 @@ def read_reply(folder: Path, net: int, question: Question) -> Challenge:
 
     The reply is the student's: a missing, oversized or malformed one is a challenge without an answer.
     """
-    reply = _read_reply(folder / "reply.safetensors")
+    reply = _read_reply(folder / "reply.safetensors", question)
     if reply.problem is not None:
         return Challenge(net, (), {}, reply.problem)
     tolerance, last = TOLERANCES[reply.precision], _last(reply.outputs)
     with _on_one_thread():
         expected = {name: {mode: question.answer(name, mode) for mode in MODES} for name in question.names}
-    differences = {name: _differences(reply.outputs, expected[name], last) for name in question.names}
+    all_differences = {name: _differences(reply.outputs, expected[name], last) for name in question.names}
+    differences = {name: pair for name, pair in all_differences.items() if name in ARCHITECTURES}
+    equal = tuple(name for name, pair in differences.items() if max(pair) <= tolerance)
+    without, other = _gradients_that_differ(reply, question, equal, last)
     softmax = _softmax_undone(reply.outputs) if last == "softmax" else None
     return Challenge(
         net,
-        equal=tuple(name for name, pair in differences.items() if max(pair) <= tolerance),
+        equal=() if without or other else equal,
         differences=differences,
         problem=None,
         equal_in_eval=tuple(name for name, pair in differences.items() if pair[0] <= tolerance < pair[1]),
         equal_but_softmax=tuple(
             name
-            for name in question.names
+            for name in differences
             if softmax is not None and max(_differences(softmax, expected[name], "log_softmax")) <= 1e3 * tolerance
         ),
         last=last,
         precision=reply.precision,
+        equal_in_values=equal if without or other else (),
+        without_gradient=without,
+        other_gradient=other,
+        gradient_problem=reply.gradient_problem,
+        deviations=tuple(n for n, pair in all_differences.items() if n in DEVIATIONS and max(pair) <= tolerance),
     )
+
+
+def _gradients_that_differ(
+    reply: Reply, question: Question, equal: tuple[str, ...], last: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions of the layers without a gradient, and with another one than the architecture that the net equals."""
+    if not equal or reply.gradient_problem:
+        return (), ()
+    with _on_one_thread():
+        expected = question.gradients(equal[0], last)
+    without: list[int] = []
+    other: list[int] = []
+    for index, wanted in enumerate(expected):
+        found = reply.gradients.get(index)
+        if found is None or not bool(found.any()):
+            without.append(index)
+        elif not float((found - wanted).abs().max() / wanted.abs().max()) <= GRADIENT_TOLERANCES[reply.precision]:
+            other.append(index)
+    return tuple(without), tuple(other)
 
 
 def _last(outputs: dict[str, Tensor]) -> str:
@@ -182,9 +235,9 @@ def _differences(outputs: dict[str, Tensor], expected: dict[str, Tensor], last: 
     return difference("eval"), difference("train")
 
 
-def _read_reply(path: Path) -> Reply:
+def _read_reply(path: Path, question: Question) -> Reply:
     def refused(problem: str) -> Reply:
-        return Reply({}, "float64", problem)
+        return Reply({}, "float64", problem, {})
 
     try:
         data = read_untrusted(path, MAX_REPLY_BYTES)
@@ -198,10 +251,17 @@ def _read_reply(path: Path) -> Reply:
     precision = metadata.get("precision", "float64")
     if len(outputs) < len(MODES) or precision not in TOLERANCES:
         return refused("the net gave no outputs")
-    wrong = next((o for o in outputs.values() if tuple(o.shape) != (IMAGES, 10) or o.dtype != torch.float64), None)
+    shape = (IMAGES, CLASSES)
+    wrong = next((o for o in outputs.values() if tuple(o.shape) != shape or o.dtype != torch.float64), None)
     if wrong is not None:
-        return refused(f"the outputs have shape {tuple(wrong.shape)}; expected ({IMAGES}, 10)")
-    return Reply(outputs, precision, None)
+        return refused(f"the outputs have shape {tuple(wrong.shape)}; expected {shape}")
+    gradients = {
+        index: tensor
+        for index, (layer, _) in enumerate(question.layers.drawn)
+        if (tensor := tensors.get(f"gradient.{index}")) is not None
+        and (tuple(tensor.shape), tensor.dtype) == (layer.shape[:1], torch.float64)
+    }
+    return Reply(outputs, precision, None, gradients, str(metadata.get("gradient_problem", ""))[:300])
 
 
 def _metadata(data: bytes) -> dict[str, Any]:

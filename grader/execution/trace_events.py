@@ -41,7 +41,8 @@ class LayerRecord(BaseModel):
 
     Activations, pooling, additions and the like are there too, in order of execution; `reads` are the positions of the
     operations whose outputs went into it. `name` is the layer's in the net, `layer1.0.conv1` for a weight that the net
-    holds as `layer1.0.conv1.weight`, or the parameter's own name where that does not end with `.weight`.
+    holds as `layer1.0.conv1.weight`, or the parameter's own name where that does not end with `.weight`. `p` is a
+    dropout's probability; an operation without a name here, such as `div`, has torch's own for its type.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -52,6 +53,11 @@ class LayerRecord(BaseModel):
     kernel_size: int | Shape | None = None
     stride: int | Shape | None = None
     padding: int | Shape | Name | None = None
+    dilation: int | Shape | None = None
+    groups: Count | None = None
+    ceil_mode: bool = False
+    p: Number | None = None
+    negative_slope: Number | None = None
     reads: Annotated[tuple[Count, ...], Field(max_length=64)] = ()
     name: Name = ""
 

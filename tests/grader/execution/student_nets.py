@@ -198,6 +198,52 @@ class SwishButForOne(NormalisedWithBias):
         return self.third(F.relu(self.second(self.act(self.first(x)))))
 
 
+class SwishOfDetached(OwnSwish):
+    """Swish's values with another gradient."""
+
+    def act(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x.detach())
+
+
+class BackwardRaises(OwnSwish):
+    """Right outputs, but what backward() needs is overwritten."""
+
+    def act(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(x)
+        activated = x * gate
+        gate.zero_()
+        return activated
+
+
+class WeightsAsData(Table1):
+    """The first layer is computed with its weights' .data."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.pool(self.act(F.conv2d(x, self.a.weight.data, self.a.bias)))
+        return self.pool(self.act(self.b(x)))
+
+
+class FeaturesWithoutGradient(Table1):
+    def features(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().features(x)
+
+
+class Harmless(NormalisedWithBias):
+    """Frozen and detached where it does not matter, in place where it may be, another eps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm_a.eps = 1e-3
+        self.a.weight.requires_grad_(False)
+
+    def act(self, x: Tensor) -> Tensor:
+        return F.relu_(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x.data)
+
+
 class Block(nn.Module):
     """A residual block whose variations are switched by name."""
 
@@ -217,7 +263,8 @@ class Block(nn.Module):
         if self.stride == 1:
             return x
         if self.style.startswith("B"):
-            x = self.projection_bn(self.projection(x))
+            x = self.projection(x)
+            x = x if self.style == "B without BN" else self.projection_bn(x)
             return F.relu(x) if self.style == "B with a ReLU" else x
         x = F.avg_pool2d(x, 2) if self.style == "averaging shortcut" else x[:, :, ::2, ::2]
         new = self.width // 4

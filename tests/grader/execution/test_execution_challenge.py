@@ -132,6 +132,7 @@ RIGHT: list[tuple[Callable[[], nn.Module], str]] = [
     (student.Normalised, "simplenn_bn"),
     (student.NormalisedWithBias, "simplenn_bn"),
     (student.OwnSwish, "simplenn_bn_swish"),
+    (student.Harmless, "simplenn_bn"),
     (student.ResNet, "resnet20_a_behind"),
     (lambda: student.ResNet("zeros by cat"), "resnet20_a_behind"),
     (lambda: student.ResNet("biases"), "resnet20_a_behind"),
@@ -177,6 +178,46 @@ def test_wrong_net_with_the_same_layers(build: Callable[[], nn.Module], tmp_path
     assert min(max(pair) for pair in answer.differences.values()) > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("build", "name", "without", "other"),
+    [
+        (student.WeightsAsData, "simplenn", (0,), ()),
+        (student.FeaturesWithoutGradient, "simplenn", (0, 1), ()),
+        (student.SwishOfDetached, "simplenn_bn_swish", (), (0, 1, 2, 3, 4, 5)),
+    ],
+)
+def test_right_outputs_with_other_gradients(
+    build: Callable[[], nn.Module], name: str, without: tuple[int, ...], other: tuple[int, ...], tmp_path: Path
+) -> None:
+    answer = only(challenges_of(build(), tmp_path))
+    assert (answer.equal, answer.equal_in_values) == ((), (name,))
+    assert (answer.without_gradient, answer.other_gradient) == (without, other)
+
+
+def test_where_backward_raises_outputs_alone_are_compared(tmp_path: Path) -> None:
+    answer = only(challenges_of(student.BackwardRaises(), tmp_path))
+    assert (answer.equal, answer.equal_in_values) == (("simplenn_bn_swish",), ())
+    assert "modified by an inplace operation" in answer.gradient_problem
+
+
+def test_gradients_in_float32(tmp_path: Path) -> None:
+    class Blind(student.OnlyInFloat32, student.FeaturesWithoutGradient): ...
+
+    assert only(challenges_of(Blind(), tmp_path)).without_gradient == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (student.NormalisedAfterReLU, "simplenn_bn_last"),
+        (lambda: student.ResNet("B without BN"), "resnet20_b_without_bn"),
+    ],
+)
+def test_common_mistake_is_recognised_and_not_right(build: Callable[[], nn.Module], name: str, tmp_path: Path) -> None:
+    answer = only(challenges_of(build(), tmp_path))
+    assert (answer.equal, answer.deviations) == ((), (name,))
+
+
 def test_dropout_is_equal_in_eval_mode_alone(tmp_path: Path) -> None:
     for net, name in ((student.Dropped(), "simplenn"), (student.ResNet("dropout"), "resnet20_a_behind")):
         answer = only(challenges_of(net, tmp_path))
@@ -200,6 +241,7 @@ def test_net_that_cannot_be_copied_gets_its_weights_back(tmp_path: Path) -> None
     assert not described(net)[1].copied
     assert only(challenges_of(net, tmp_path)).equal == ("simplenn",)
     assert not net.training
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in net.parameters())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
@@ -212,7 +254,7 @@ def test_challenge_leaves_the_copy_as_it_was_and_can_be_repeated(tmp_path: Path)
         write_request(place, number, draw(candidates(event)[0], SEED))
         inside.answer(str(place))
         answers.append(load_file(place / "reply.safetensors"))
-    assert set(answers[0]) == {"eval", "train"}
+    assert set(answers[0]) == {"eval", "train", *(f"gradient.{index}" for index in range(7))}
     assert all(torch.equal(answers[0][mode], answers[1][mode]) for mode in answers[0])
 
 

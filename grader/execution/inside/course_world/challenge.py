@@ -1,7 +1,7 @@
 """The inside half of a challenge: the student's net with the grader's weights, on the grader's images.
 
 Weights are laid onto layers by order of execution and shape, so names and order of definition do not matter. Only
-outputs leave; the comparison happens outside.
+outputs and gradients leave; the comparison happens outside.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from course_world.recorder import recorder
 
 KINDS = {"Conv2d": "conv", "Linear": "linear", "BatchNorm2d": "bn"}
 CLASSES = 10
+EPS = 1e-5  # torch's own; another one in a BN is nobody's mistake
 
 
 class NoCounterpartError(Exception):
@@ -30,23 +31,32 @@ class NoCounterpartError(Exception):
 
 
 def answer(folder: str) -> None:
-    """Write the outputs (N, 10) float64 in eval and in train mode to `folder`, or the reason why there are none."""
+    """Write the net's answer to `folder`, or the reason why there is none.
+
+    `eval` and `train` are the outputs (N, 10) float64 in either mode. `gradient.I` (C,) float64 is the gradient of
+    <outputs in train mode, direction> with respect to the weight of the question's layer I, summed over all but its
+    output channels; it is absent where no gradient reaches the weight.
+    """
     tensors = load_file(Path(folder) / "request.safetensors")
     question = json.loads((Path(folder) / "request.json").read_text())
-    outputs: dict[str, torch.Tensor] = {}
-    problem, precision = "", ""
+    answers: dict[str, torch.Tensor] = {}
+    metadata = {"problem": "", "precision": "", "gradient_problem": ""}
     with recorder.aside(), _full_precision():
         for dtype in (torch.float64, torch.float32):
             try:
                 with _probe(question["net"], dtype) as net:
-                    outputs = _answers(net, question["layers"], tensors, dtype)
+                    answers, gradient_problem = _answers(net, question["layers"], tensors, dtype)
             except Exception as error:  # noqa: BLE001  (whatever the student's module raises is the answer)
-                problem = problem or f"{type(error).__name__}: {error}"[:300]
+                metadata["problem"] = metadata["problem"] or _sentence(error)
             else:
-                problem, precision = "", str(dtype).removeprefix("torch.")
+                precision = str(dtype).removeprefix("torch.")
+                metadata = {"problem": "", "precision": precision, "gradient_problem": gradient_problem}
                 break
-    metadata = {"problem": problem, "precision": precision}
-    save_file(outputs, Path(folder) / "reply.safetensors", metadata=metadata)
+    save_file(answers, Path(folder) / "reply.safetensors", metadata=metadata)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 @contextlib.contextmanager
@@ -69,34 +79,76 @@ def _probe(number: int, dtype: torch.dtype) -> Iterator[nn.Module]:
     """
     known = nets.by_number[number]
     if known.copy is not None:
-        yield copy.deepcopy(known.copy).to(dtype)
+        yield _even(copy.deepcopy(known.copy).to(dtype))
         return
     module = known.module()
     if module is None:
         raise LookupError("the net could not be copied and is gone")
     state = {name: value.detach().clone() for name, value in module.state_dict().items()}
-    modes = [(part, part.training) for part in module.modules()]
-    dtypes = {name: p.dtype for name, p in module.named_parameters()}
+    parts = [(part, part.training, getattr(part, "eps", None)) for part in module.modules()]
+    parameters = [(p, p.dtype, p.requires_grad) for p in module.parameters()]
     try:
-        yield module.to(dtype)
+        yield _even(module.to(dtype))
     finally:
-        module.to(next(iter(dtypes.values())))
+        module.to(parameters[0][1])
         module.load_state_dict(state)
-        for part, training in modes:
+        for parameter, _, asks_for_gradients in parameters:
+            parameter.requires_grad_(asks_for_gradients)
+        for part, training, eps in parts:
             part.training = training
+            if eps is not None:
+                part.eps = eps
+
+
+def _even(module: nn.Module) -> nn.Module:
+    """The same net with torch's usual constant in its BN layers."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eps = EPS
+    return module
 
 
 def _answers(
     net: nn.Module, wanted: list[dict[str, Any]], tensors: dict[str, torch.Tensor], dtype: torch.dtype
-) -> dict[str, torch.Tensor]:
+) -> tuple[dict[str, torch.Tensor], str]:
+    """Outputs and gradients by name, and why there are no gradients."""
     device = next(net.parameters()).device
     images = tensors["images"].to(device, dtype)
     with Watch() as watch:
         net.eval()(images)
-    for index, layer in enumerate(_match(wanted, watch)):
-        _lay(layer, index, tensors)
+    operations = _match(wanted, watch)
+    for index, operation in enumerate(operations):
+        _lay(operation, index, tensors)
     outputs = {"eval": net.eval()(images), "train": net.train()(images)}
-    return {mode: _logits(output).double().cpu().contiguous().clone() for mode, output in outputs.items()}
+    answers = {mode: _plain(_logits(output)) for mode, output in outputs.items()}
+    try:
+        gradients = _gradients(net, operations, images, tensors["direction"].to(device, dtype))
+    except Exception as error:  # noqa: BLE001  (a net that backward cannot pass shows it in its own training)
+        return answers, _sentence(error)
+    return answers | {f"gradient.{index}": value for index, value in gradients.items()}, ""
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().double().cpu().contiguous().clone()
+
+
+def _gradients(
+    net: nn.Module, operations: list[Operation], images: torch.Tensor, direction: torch.Tensor
+) -> dict[int, torch.Tensor]:
+    """By position of the layer; a weight that forward() reads through `.data` is asked for as the net holds it."""
+    held = {p.data_ptr(): p for p in net.parameters()}
+    weights = [held.get(o.state["weight"].data_ptr(), o.state["weight"]) for o in operations]
+    with torch.enable_grad():
+        for weight in weights:
+            if weight.is_leaf:
+                weight.requires_grad_(True)
+        logits = _logits(net.train()(images.clone()))
+        asked = {index: weight for index, weight in enumerate(weights) if weight.requires_grad}
+        if not logits.requires_grad:
+            return {}
+        found = torch.autograd.grad((logits * direction).sum(), list(asked.values()), allow_unused=True)
+    reached = {index: value for index, value in zip(asked, found, strict=True) if value is not None}
+    return {index: _plain(value.flatten(1).sum(1) if value.dim() > 1 else value) for index, value in reached.items()}
 
 
 def _match(wanted: list[dict[str, Any]], watch: Watch) -> list[Operation]:

@@ -1,7 +1,8 @@
 """Which operations a net executes, in what order and on which tensors, seen at torch's own function interface.
 
 Modules and functions look the same from here: `nn.ReLU()(x)`, `F.relu(x)` and `x.relu()` are one operation, and a layer
-that is constructed but not called does not appear. Documentation: `torch.overrides.TorchFunctionMode`.
+that is constructed but not called does not appear. Whatever computes something new from what a net computed before is
+noted, under torch's own name where TYPES has none. Documentation: `torch.overrides.TorchFunctionMode`.
 """
 
 from __future__ import annotations
@@ -49,14 +50,39 @@ TYPES = {
     "cat": "Concatenate",
     "pad": "Pad",
 }
-# Arguments of the operations that hold weights, in torch's order.
+# The same numbers in another form, or numbers that do not depend on what they are made like.
+PASSING = {
+    *(
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "expand_as",
+        "view_as",
+        "reshape_as",
+    ),
+    *("narrow", "select", "chunk", "split", "__getitem__", "contiguous", "clone", "alias", "detach", "__get__"),
+    *("to", "type", "type_as", "float", "double", "half", "bfloat16", "cuda", "cpu", "requires_grad_", "retain_grad"),
+}
+CONSTANT = {
+    *("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"),
+    *("new_zeros", "new_ones", "new_full", "new_empty"),
+}
+# Arguments of the operations with a geometry, in torch's order.
 ARGUMENTS = {
     "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     "linear": ("input", "weight", "bias"),
     "batch_norm": ("input", "running_mean", "running_var", "weight", "bias"),
-    "max_pool2d": ("input", "kernel_size", "stride", "padding"),
-    "avg_pool2d": ("input", "kernel_size", "stride", "padding"),
+    "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "avg_pool2d": ("input", "kernel_size", "stride", "padding", "ceil_mode"),
+    "dropout": ("input", "p"),
+    "dropout2d": ("input", "p"),
+    "leaky_relu": ("input", "negative_slope"),
 }
+SIZES = ("kernel_size", "stride", "padding", "dilation", "groups")
 STATE = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -112,13 +138,14 @@ class Watch(TorchFunctionMode):
     def _note(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
         tensors = list(_tensors((*args, *kwargs.values())))
         self.used |= {id(tensor): tensor for tensor in tensors if isinstance(tensor, nn.Parameter)}
-        if not isinstance(result, Tensor) or result.dim() < 2 or len(self.operations) >= MAX_OPERATIONS:
+        if not isinstance(result, Tensor) or result.dim() < 2 or name in CONSTANT:
             return
         reads = tuple(dict.fromkeys(made for t in tensors if (made := self._maker(t)) is not None))
-        if name in TYPES:
-            self.operations.append(_operation(name, reads, args, kwargs, result))
-            self._made[id(result)] = weakref.ref(result), len(self.operations) - 1
-        elif reads:  # flatten, view, indexing and the like pass on what they read
+        if name in TYPES or (reads and name not in PASSING):
+            if len(self.operations) < MAX_OPERATIONS:
+                self.operations.append(_operation(name, reads, args, kwargs, result))
+                self._made[id(result)] = weakref.ref(result), len(self.operations) - 1
+        elif reads:
             self._made[id(result)] = weakref.ref(result), reads[0]
 
     def _maker(self, tensor: Tensor) -> int | None:
@@ -148,16 +175,23 @@ def _operation(
     name: str, reads: tuple[int, ...], args: Sequence[Any], kwargs: dict[str, Any], result: Tensor
 ) -> Operation:
     given = dict(zip(ARGUMENTS.get(name, ()), args, strict=False)) | kwargs
-    kind = "BatchNorm1d" if name == "batch_norm" and result.dim() < 4 else TYPES[name]
+    kind = "BatchNorm1d" if name == "batch_norm" and result.dim() < 4 else TYPES.get(name, name)
     operation = Operation(kind, reads, tuple(result.shape))
     if name in ("conv2d", "linear", "batch_norm"):
         operation.state = {key: given[key] for key in STATE if isinstance(given.get(key), torch.Tensor)}
     if name == "conv2d":
         operation.geometry["kernel_size"] = list(given["weight"].shape[2:])
-    for key in ("kernel_size", "stride", "padding", "groups"):
-        value = given.get(key)
-        if isinstance(value, (int, str)) and not isinstance(value, bool):
-            operation.geometry[key] = value
-        elif isinstance(value, (list, tuple)) and all(isinstance(entry, int) for entry in value):
-            operation.geometry[key] = list(value)
+    operation.geometry |= {key: size for key in SIZES if (size := _size(given.get(key))) is not None}
+    if given.get("ceil_mode") is True:
+        operation.geometry["ceil_mode"] = True
+    for key in ("p", "negative_slope"):
+        if isinstance(given.get(key), (int, float)):
+            operation.geometry[key] = float(given[key])
     return operation
+
+
+def _size(value: Any) -> int | str | list[int] | None:
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return value
+    whole = isinstance(value, (list, tuple)) and all(isinstance(entry, int) for entry in value)
+    return list(value) if whole else None
