@@ -145,7 +145,7 @@ def _verdict(item: pytest.Item, marker: pytest.Mark, call: pytest.CallInfo[None]
     if error is not None and not isinstance(error, (Failed, CouldNotCheck)):  # the details are for the maintainers
         item.config.stash[ERRORS].append("".join(traceback.format_exception(error)))
     # What the check recorded with pytest's `record_property` stands in `user_properties`.
-    return verdict_of(check, error, dict(item.user_properties), item.config.stash[RUBRIC])
+    return verdict_of(check, error, item.user_properties, item.config.stash[RUBRIC])
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

@@ -31,8 +31,8 @@ class ItemGrade(BaseModel):
 
     @property
     def needs_review(self) -> bool:
-        """Whether a person must look."""
-        return self.open > 0
+        """Whether a person must look: at open points, or at a claim that something contradicts."""
+        return self.open > 0 or any(verdict.flags for verdict in self.verdicts)
 
 
 class Grade(BaseModel):

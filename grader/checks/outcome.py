@@ -1,4 +1,4 @@
-"""How a check says what it found: it returns (passed), fails with a reason, or could not check.
+"""How a check says what it found: it returns (passed), fails with a reason, or could not check; it may flag a claim.
 
 A check is a pytest test named `check_...` and decorated with the rubric item, its own name in rubric.toml and the kind
 of evidence it rests on; its docstring is the sentence that the student reads. Nothing else needs an edit to add one.
@@ -15,6 +15,7 @@ from grader.checks.verdict import EvidenceKind
 from grader.rubric import Credit
 
 RecordProperty = Callable[[str, object], None]  # pytest's fixture: what it is given stands in the evidence of a check
+FLAG = "flag"
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -42,6 +43,11 @@ def check(item: str, name: str, evidence: EvidenceKind) -> Callable[[F], F]:
 def fail(reason: str, *, credit: Credit = 0.0, **found: Any) -> NoReturn:
     """Raises Failed; `credit` is a share in [0, 1), or names the shortcoming in rubric.toml's partial_credit."""
     raise Failed(reason, credit, found)
+
+
+def flag(record_property: RecordProperty, contradiction: str) -> None:
+    """Ask a person to look at a claim that something contradicts; no point depends on it."""
+    record_property(FLAG, contradiction)
 
 
 def could_not_check(reason: str, **found: Any) -> NoReturn:

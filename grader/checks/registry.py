@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import grader.checks
-from grader.checks.outcome import CouldNotCheck, Failed
+from grader.checks.outcome import FLAG, CouldNotCheck, Failed
 from grader.checks.support import runnable
 from grader.checks.verdict import EvidenceKind, Verdict
 from grader.evidence.evidence import LABS, Evidence
@@ -63,12 +63,16 @@ def verify(rubric: Rubric) -> None:
             raise RubricError(f"rubric.toml, items.{item}.checks.{name}: there is no such check; there are {there_are}")
 
 
-def verdict_of(check: Check, error: BaseException | None, recorded: Mapping[str, Any], rubric: Rubric) -> Verdict:
-    """The verdict of a check that returned (`error` is None) or raised; `recorded` is what it put beside.
+def verdict_of(
+    check: Check, error: BaseException | None, recorded: Iterable[tuple[str, Any]], rubric: Rubric
+) -> Verdict:
+    """The verdict of a check that returned (`error` is None) or raised; `recorded` is what it put beside,
+    flags among it.
 
     An error of the grader's own costs nothing: the check could not be made.
     """
-    found = dict(recorded)
+    recorded = list(recorded)
+    found = {name: value for name, value in recorded if name != FLAG}
     outcome, credit, reason = "passed", 1.0, ""
     if isinstance(error, Failed):
         found |= error.found
@@ -88,18 +92,19 @@ def verdict_of(check: Check, error: BaseException | None, recorded: Mapping[str,
         credit=credit,
         reason=reason,
         found=found,
+        flags=tuple(str(value) for name, value in recorded if name == FLAG),
     )
 
 
 def judge(check: Check, evidence: Evidence, rubric: Rubric, key: Mapping[str, tuple[bool, ...]]) -> Verdict:
     """Call a check with what pytest's fixtures of these names would give it."""
-    recorded: dict[str, object] = {}
+    recorded: list[tuple[str, object]] = []
     given: dict[str, Any] = {
         "evidence": evidence,
         "rubric": rubric,
         "key": key,
         "item": check.item,
-        "record_property": recorded.__setitem__,
+        "record_property": lambda name, value: recorded.append((name, value)),
     }
     wanted = inspect.signature(check.function).parameters
     try:

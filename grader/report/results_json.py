@@ -70,7 +70,8 @@ def _test(item: ItemGrade) -> dict[str, Any]:
 
 
 def _check(verdict: Verdict) -> dict[str, Any]:
-    return {**verdict.model_dump(exclude={"item"}), "needs_review": verdict.outcome == "could_not_check"}
+    needs_review = verdict.outcome == "could_not_check" or bool(verdict.flags)
+    return {**verdict.model_dump(exclude={"item"}), "needs_review": needs_review}
 
 
 def output_text(item: ItemGrade) -> str:
@@ -80,6 +81,7 @@ def output_text(item: ItemGrade) -> str:
         reason = f": {verdict.reason}" if verdict.reason else ""
         lines.append(f"[{MARKS[verdict.outcome]}] {verdict.sentence}{reason}")
         lines += [f"     {name}: {shown(value)}" for name, value in verdict.found.items()]
+        lines += [f"     for a person to judge: {flag}" for flag in verdict.flags]
     return "\n".join(lines)
 
 

@@ -47,7 +47,8 @@ def _table(grade: Grade, wide: bool) -> Table:
 
 
 def _what(item: ItemGrade) -> str:
-    """Why points were lost and why they could not be checked; the title where nothing but prose is open."""
+    """Why points were lost, why they could not be checked, and flags; the title where nothing but prose is open."""
     lost = [v.reason for v in item.verdicts if v.outcome == "failed"]
     unsure = [v.reason for v in item.verdicts if v.outcome == "could_not_check" and v.evidence != "person"]
-    return "; ".join(dict.fromkeys(lost + unsure)) or item.title
+    flags = [f"for a person to judge: {flag}" for verdict in item.verdicts for flag in verdict.flags]
+    return "; ".join(dict.fromkeys(lost + unsure + flags)) or item.title

@@ -77,6 +77,17 @@ def test_findings_are_shown_with_the_check(graded: Grade) -> None:
     assert "Held-out accuracy: 0.8808 (95 % interval 0.8743 to 0.8870)" in lines
 
 
+def test_a_flag_costs_nothing_and_asks_for_a_person(graded: Grade) -> None:
+    claim = "cell 5 says lr=0.1, but every step was taken with lr=0.01"
+    flagged = verdict("course_dataset", "passed", 1.0).model_copy(update={"flags": (claim,)})
+    document = grade(load_rubric(), [flagged, *graded.items[12].verdicts[1:]])
+    test = next(test for test in results(document, {})["tests"] if test["number"] == "lab1.c")
+    assert (test["score"], test["extra_data"]["needs_review"]) == (0.67, True)
+    assert test["extra_data"]["checks"][0]["needs_review"] is True
+    assert f"for a person to judge: {claim}" in test["output"]
+    assert claim in " ".join(" ".join(summary_lines(document, Path("out"), 300, colour=False)).split())
+
+
 def test_the_total_is_shown_only_where_every_item_is(graded: Grade) -> None:
     assert "points" not in results(graded, {})["output"]  # part 1 is held back until grades are published
     shown = tuple(item.model_copy(update={"visibility": "visible"}) for item in graded.items)
