@@ -23,6 +23,7 @@ from grader.execution.trace_events import (
 )
 
 MAX_RUNS = 400  # the most seen in a notebook were 18
+FEW = 2  # images of a step when a notebook's allowance is used up (course_world.budget)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Run:
     functions that the net equals; `layers` those that it executes; shares are of all steps, in [0, 1];
     `updates_called_net` is False where the optimizer steps another net than the one whose loss was computed;
     `kept_graphs` is the most losses of earlier steps that were held with their graphs at a step;
+    `images` is the size of a full batch, and `losses` are those of full batches alone;
     `transform` is what happened to the training images on their way from the data set to the net.
     """
 
@@ -54,6 +56,7 @@ class Run:
     weight_decay: float
     cells: tuple[int, ...]
     steps: int
+    images: int
     earlier_steps: int
     splits: frozenset[str | None]
     transform: Transform | None
@@ -193,8 +196,7 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
     events = trace.until_next_run(positions[0], positions[-1])
     passes = [event for event in events if isinstance(event, PassEvent)]
     loaders = Counter(step.loader for step in steps if step.loader is not None)
-    # Steps on shortened batches are too noisy to show whether a net learns.
-    full = max(step.images for step in steps)
+    full = _full(steps)
     return Run(
         net=numbers[0] if numbers else None,
         architectures=frozenset().union(*(trace.architectures.get(number, frozenset()) for number in numbers)),
@@ -206,6 +208,7 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         weight_decay=first.weight_decay,
         cells=tuple(trace.cells[k] for k in dict.fromkeys(s.cell for s in steps) if 0 <= k < len(trace.cells)),
         steps=len(steps),
+        images=full,
         earlier_steps=first.earlier_steps or 0,
         splits=frozenset(step.split for step in steps),
         transform=trace.transform(numbers, loaders.most_common(1)[0][0]) if loaders else None,
@@ -235,6 +238,16 @@ def _updates_called_net(steps: Sequence[StepEvent], nets: Mapping[int, NetEvent]
     outputs = [event.output for number, event in nets.items() if number in (stepped, called)]
     rivals = len(outputs) == 2 and all(outputs) and outputs[0][1:] == outputs[1][1:]  # type: ignore[index]
     return not rivals and any(step.has_gradients for step in steps)
+
+
+def _full(steps: Sequence[StepEvent]) -> int:
+    """The usual number of images of a step; of two, as the small world reads in the end, none where there are more.
+
+    A net that takes long is given a smaller part of each batch after its first step. Steps on two images are too noisy
+    to show whether a net learns.
+    """
+    sizes = Counter(step.images for step in steps if step.images > FEW)
+    return sizes.most_common(1)[0][0] if sizes else max(step.images for step in steps)
 
 
 def _loss(step: StepEvent) -> float | None:

@@ -22,7 +22,7 @@ from grader.submission.find import Found, Submission, find_submission
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    for split, size in (("train", 700), ("val", 300), ("test", 20)):
+    for split, size in (("train", 1_300), ("val", 300), ("test", 20)):
         images = np.zeros((size, 32, 32, 3), dtype=np.uint8)
         images[:, 0, 0, 0] = np.arange(size) % 10
         np.save(folder / f"{split}-images-batch.npy", images)
@@ -35,8 +35,8 @@ def test_small_world_is_stratified_and_keeps_the_test_rows(data: Path, tmp_path:
     world = build_world(data, tmp_path / "world")
     labels = np.load(world.data / "train-labels-batch.npy")
     images = np.load(world.data / "train-images-batch.npy")
-    assert (len(labels), len(np.load(world.data / "val-labels-batch.npy"))) == (512, 200)
-    assert set(np.bincount(labels)) <= {51, 52, 50}
+    assert (len(labels), len(np.load(world.data / "val-labels-batch.npy"))) == (1_152, 200)
+    assert set(np.bincount(labels)) <= {114, 115, 116}
     assert (images[:, 0, 0, 0] == labels).all()
     assert len(set(labels[:20])) > 3
     assert len(np.load(world.data / "test-images-batch.npy")) == 20
@@ -49,7 +49,7 @@ def test_small_world_is_stratified_and_keeps_the_test_rows(data: Path, tmp_path:
         ("val-labels-batch.npy", b"text", "val-labels-batch.npy is not a NumPy array file"),
         ("test-images-batch.npy", np.zeros((5, 3, 32, 32), np.uint8), r"expected \(N, 32, 32, 3\) uint8, found \(5, 3"),
         ("train-labels-batch.npy", np.zeros(700), r"expected \(N,\) uint8, found \(700,\) float64"),
-        ("train-labels-batch.npy", np.zeros(5, np.uint8), "700 train images but 5 labels"),
+        ("train-labels-batch.npy", np.zeros(5, np.uint8), "1300 train images but 5 labels"),
     ],
 )
 def test_data_that_are_not_the_course_s(

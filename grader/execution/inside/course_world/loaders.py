@@ -23,7 +23,7 @@ from torch.utils.data import (
 from torch.utils.data import dataset as torch_dataset
 
 from course_world.augmentation import describe_dataset
-from course_world.budget import FEW, budget
+from course_world.budget import budget
 from course_world.images import COURSE_SIZES, course_images, source, split_of
 from course_world.recorder import recorder
 
@@ -145,8 +145,8 @@ def _batches(
         dataset: Any = loader.dataset
         for indices in loader.batch_sampler:
             source.fetched.clear()
-            chosen = list(indices) if budget.full else list(indices)[:FEW]
-            yield loader.collate_fn([dataset[index] for index in chosen])
+            chosen = list(indices)
+            yield loader.collate_fn([dataset[index] for index in chosen[: budget.cut(len(chosen))]])
             if budget.spent:
                 return
     else:

@@ -115,7 +115,7 @@ def _after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
     stepped.steps += 1
     for holder in stepped.holders:
         holder.steps += 1
-    budget.spend(net.multiply_adds * calls.last.images if net is not None else 0.0)
+    budget.spend(net.multiply_adds if net is not None else 0.0, calls.last.images, calls.last.loader)
 
 
 def _has_gradients(group: dict[str, Any]) -> bool:
