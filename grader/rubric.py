@@ -42,12 +42,22 @@ class Bars(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lab1: Share
+    lab2: Share
     lab3: Share
     lossy_allowance: Share
 
-    def on(self, lossy: bool, lab: Literal["lab1", "lab3"]) -> float:
+    def on(self, lossy: bool, lab: Literal["lab1", "lab2", "lab3"]) -> float:
         """A lab's bar on this course's images."""
-        return round({"lab1": self.lab1, "lab3": self.lab3}[lab] - lossy * self.lossy_allowance, 4)
+        return round({"lab1": self.lab1, "lab2": self.lab2, "lab3": self.lab3}[lab] - lossy * self.lossy_allowance, 4)
+
+
+class Best(BaseModel):
+    """The best validation accuracy known of a lab, on lossy images or others, and its deviation from seed to seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    accuracy: Share
+    deviation: Share
+    lossy: bool
 
 
 class Scale(BaseModel):
@@ -72,6 +82,7 @@ class Rubric(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     cap: Annotated[float, Field(gt=0)]
     bars: Bars
+    best: dict[str, Best] = {}
     held_out_scale: Scale
     partial_credit: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
     items: dict[str, Item]

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from grader.checks.blame import hindrance
-from grader.checks.outcome import could_not_check, fail
+from grader.checks.contradictions import contradictions, reach
+from grader.checks.outcome import RecordProperty, could_not_check, fail, flag
 from grader.checks.support import written
 from grader.checks.training import TRAINS
 from grader.evidence.cells import result_text, stream_text
@@ -15,17 +16,21 @@ from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.predictions import score
 from grader.evidence.record import EpochClaim, max_validation_accuracy
 from grader.evidence.runs import Run
+from grader.rubric import Rubric
 
 # From 0.08 on, a little below chance: smaller numbers are learning rates and regularization strengths.
 ACCURACY = re.compile(r"(?<![\d.])(?:0?\.(?:0[89]|[1-9]\d)\d*|(?:[89]|\d{2})(?:\.\d+)?\s?\\?%)")
 NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?:e[-+]?\d+)?", re.IGNORECASE)
-WITHIN_REACH = {"lab1": 0.80}  # SimpleNN, however it is trained
 MORE_THAN_HELD_OUT = 0.05  # a validation accuracy that is so much above the held-out one was not of the same net
 CLEARED = "show no validation accuracy (were they cleared before handing in?)"
 
 
-def judge_accuracy(evidence: Evidence, lab: Lab, bar: float) -> None:
-    """The best validation accuracy in the saved outputs against a bar; within five points of it half counts."""
+def judge_accuracy(evidence: Evidence, lab: Lab, rubric: Rubric, record_property: RecordProperty) -> None:
+    """The best validation accuracy in the saved outputs against the lab's bar; a little below it, a part counts."""
+    bar = rubric.bars.on(evidence.lossy, lab.role)  # type: ignore[arg-type]
+    record_property("bar", bar)
+    for contradiction in contradictions(evidence, lab):
+        flag(record_property, contradiction)
     best = max_validation_accuracy(lab.record)
     if best is None:
         _accuracy_in_prose(evidence, lab)
@@ -39,15 +44,15 @@ def judge_accuracy(evidence: Evidence, lab: Lab, bar: float) -> None:
             "ran: a person must look",
             best=best,
         )
-    _compare_with_what_is_known(evidence, lab, best)
+    _compare_with_what_is_known(evidence, lab, best, reach(evidence, lab, rubric))
 
 
-def _compare_with_what_is_known(evidence: Evidence, lab: Lab, best: float) -> None:
+def _compare_with_what_is_known(evidence: Evidence, lab: Lab, best: float, known: tuple[float, float]) -> None:
     """A claim is the student's word: one that cannot well be true is for a person, never a deduction."""
     claim = f"the saved outputs claim a validation accuracy of {best:.4f}"
-    reach = WITHIN_REACH.get(lab.role, 1.0)
-    if best > reach:
-        could_not_check(f"{claim}, expected at most {reach:.2f} in {lab.title}: a person must look", best=best)
+    if best > known[1]:
+        beyond = f"the best known of {lab.title} is {known[0]:.3f}, with 5 standard deviations {known[1]:.3f}"
+        could_not_check(f"{claim}, but {beyond}: a person must look", best=best)
     predicted = evidence.predictions.labels
     if lab.role != "lab3" or evidence.truth is None or predicted is None:
         return

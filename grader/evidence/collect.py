@@ -19,7 +19,7 @@ def collect(submission: Submission, evidence: Path, data: Path | None) -> None:
     _write(evidence / "submission.json", _describe(submission))
     _write(evidence / "predictions.json", _predictions(submission))
     _write(evidence / "answers.json", _answers(submission))
-    _write(evidence / "data.json", {"lossy": _is_lossy(data)})
+    _write(evidence / "data.json", _describe_data(data))
 
 
 def _write(path: Path, content: Any) -> None:
@@ -76,12 +76,14 @@ def _answers(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _is_lossy(data: Path | None) -> bool:
+def _describe_data(data: Path | None) -> dict[str, Any]:
     """Whether the course's images went through a lossy format, as the data's manifest says or nothing tells."""
     if data is None:
-        return True
+        return {"lossy": True, "source": "embedded"}
     try:
         manifest = json.loads((data / "manifest.json").read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("lossy") is True
+        manifest = None
+    known = manifest if isinstance(manifest, dict) else {}
+    source = "embedded" if known.get("source") == "embedded" else "course"
+    return {"lossy": known.get("lossy") is True, "source": source}

@@ -21,6 +21,7 @@ from grader.evidence.prose import added_text, read_prose
 from grader.evidence.record import Record, read_record
 from grader.evidence.runs import Run, build_runs, validation_loaders
 from grader.execution.challenge import Challenge
+from grader.execution.overfit import Overfit
 from grader.execution.trace_events import (
     BrokenNetEvent,
     DatasetEvent,
@@ -75,6 +76,7 @@ class Lab:
     stopped: str | None = None
     nets: tuple[NetEvent, ...] = ()
     challenges: tuple[Challenge, ...] = ()
+    overfits: tuple[Overfit, ...] = ()
     events: tuple[Any, ...] = ()
     runs: tuple[Run, ...] = ()
     record: Record = field(default_factory=lambda: read_record({}))
@@ -184,12 +186,17 @@ class Answers:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the checks may use. `truth` are the held-out labels, which only an instructor has."""
+    """Everything the checks may use.
+
+    `source` is `course` where the course's data were given, else `embedded`; `lossy` whether their images were
+    compressed, or nothing tells; `truth` are the held-out labels, which only an instructor has.
+    """
 
     labs: dict[str, Lab]
     predictions: Predictions
     answers: Answers
     lossy: bool
+    source: str
     truth: tuple[int, ...] | None
 
 
@@ -197,11 +204,13 @@ def load_evidence(folder: Path, truth: tuple[int, ...] | None) -> Evidence:
     """Read what execution and `collect` left in `folder`."""
     submission = _json(folder / "submission.json")
     found, aside = submission["notebooks"], submission["aside"]
+    data = _json(folder / "data.json")
     return Evidence(
         labs={role: _load_lab(folder / role, role, found.get(role), aside) for role in LABS},
         predictions=TypeAdapter(Predictions).validate_python(_json(folder / "predictions.json")),
         answers=TypeAdapter(Answers).validate_python(_json(folder / "answers.json")),
-        lossy=_json(folder / "data.json")["lossy"],
+        lossy=data["lossy"],
+        source=data["source"],
         truth=truth,
     )
 
@@ -249,6 +258,7 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None, aside: list
     if fault.is_file():
         return Lab(role, found["file"], _json(fault)["reason"], "grader")
     answered = TypeAdapter(tuple[Challenge, ...]).validate_python(_json(folder / "challenges.json"))
+    losses = folder / "overfits.json"
     return assemble_lab(
         role,
         found["file"],
@@ -257,6 +267,7 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None, aside: list
         ended=_json(folder / "cells.json"),
         events=read_events(folder / "trace.jsonl")[0],
         answered=answered,
+        overfits=TypeAdapter(tuple[Overfit, ...]).validate_python(_json(losses)) if losses.is_file() else (),
     )
 
 
@@ -269,8 +280,9 @@ def assemble_lab(
     ended: dict[str, Any],
     events: Sequence[Any],
     answered: Sequence[Challenge],
+    overfits: Sequence[Overfit] = (),
 ) -> Lab:
-    """One lab from its parsed notebooks, how the cells ended (cells.json), the trace and the answered challenges."""
+    """One lab from its parsed notebooks, how the cells ended (cells.json), the trace, and what its nets answered."""
     equal = {c.net: frozenset(n for o in answered if o.net == c.net for n in o.equal) for c in answered}
     return Lab(
         role=role,
@@ -279,6 +291,7 @@ def assemble_lab(
         stopped=ended["problem"],
         nets=tuple(event for event in events if isinstance(event, NetEvent)),
         challenges=tuple(answered),
+        overfits=tuple(overfits),
         events=tuple(events),
         runs=build_runs(events, equal, ended["executed"]),
         record=read_record(submitted),

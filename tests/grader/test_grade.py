@@ -30,7 +30,7 @@ def verdict(item: str, check: str, outcome: str, credit: float = 0.0) -> Verdict
 
 
 def rubric_of(*items: Item, cap: float = 100.0) -> Rubric:
-    bars = Bars(lab1=0.65, lab3=0.9, lossy_allowance=0.03)
+    bars = Bars(lab1=0.65, lab2=0.7, lab3=0.9, lossy_allowance=0.03)
     scale = Scale(accuracy=(0.1,), share=(0.0,))
     return Rubric(cap=cap, bars=bars, held_out_scale=scale, items={f"i{k}": item for k, item in enumerate(items)})
 

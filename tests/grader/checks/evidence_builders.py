@@ -343,6 +343,7 @@ def evidence(
     predictions: Predictions | None = None,
     truth: tuple[int, ...] | None = None,
     lossy: bool = False,
+    source: str = "course",
 ) -> Evidence:
     """A submission with these labs; the others were not handed in."""
     absent = {role: Lab(role, None, f"no notebook of {name} was found", "student") for role, name in LABS.items()}
@@ -352,5 +353,6 @@ def evidence(
         predictions=predictions or Predictions(None, None, "predictions.csv was not handed in", None),
         answers=Answers({a.item: a for a in answers}, written, problems, read),
         lossy=lossy,
+        source=source,
         truth=truth,
     )

@@ -246,7 +246,7 @@ ACCURACY = [
     stays_open(
         "beyond reach",
         work(training=training(*run(), printed="Best validation accuracy: 0.9312")),
-        "the saved outputs claim a validation accuracy of 0.9312, expected at most 0.80 in Lab 1",
+        "the saved outputs claim a validation accuracy of 0.9312, but the best known of Lab 1 is 0.696, with 5 standard deviations 0.711",
     ),
     stays_open(
         "claimed, but nothing was trained", work(**only(training())), "nothing was trained when the notebook ran"

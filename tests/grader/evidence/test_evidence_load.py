@@ -67,7 +67,7 @@ def folder(
     write(tmp_path / "submission.json", {"notebooks": {"lab1": found}, "aside": []})
     write(tmp_path / "predictions.json", {"file": None, "labels": None, "problem": "not handed in", "line": None})
     write(tmp_path / "answers.json", {"answers": {}, "passages": {}, "problems": [], "read": []})
-    write(tmp_path / "data.json", {"lossy": True})
+    write(tmp_path / "data.json", {"lossy": True, "source": "embedded"})
     return tmp_path
 
 
