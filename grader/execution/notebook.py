@@ -15,6 +15,9 @@ from grader.execution.cells import CellResult, run_cell, run_hidden, runnable
 from grader.execution.challenge import Challenge, candidates, draw, read_reply, write_request
 from grader.execution.kernel import KernelStartError, Limits, start_kernel
 from grader.execution.outputs import BoundedClient
+from grader.execution.overfit import MAX_ASKED, Overfit, can_learn, signature
+from grader.execution.overfit import read_reply as read_losses
+from grader.execution.overfit import write_request as ask_to_overfit
 from grader.execution.trace_events import MAX_BYTES, NetEvent, ReadyEvent, read_events
 from grader.execution.untrusted import UntrustedFileError, read_untrusted
 from grader.execution.world import World, kernel_environment
@@ -34,6 +37,8 @@ class Execution:
     results: dict[int, CellResult] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
     challenges: list[Challenge] = field(default_factory=list)
+    overfits: list[Overfit] = field(default_factory=list)
+    overfitted: set[tuple[object, ...]] = field(default_factory=set)
     trace_end: int = 0
     problem: str | None = None
 
@@ -53,8 +58,8 @@ async def run_notebook(
 ) -> None:
     """Run a notebook of format 4 in `workdir` and write its evidence to `out`.
 
-    `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, cells.json, trace.jsonl
-    and challenges.json. Raises KernelStartError.
+    `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, cells.json, trace.jsonl,
+    challenges.json and overfits.json. Raises KernelStartError.
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch = scratch / out.name
@@ -101,6 +106,7 @@ async def _challenge_new_nets(execution: Execution) -> None:
             if len(execution.challenges) == MAX_CHALLENGES or execution.problem is not None:
                 return
             execution.challenges.append(await _challenge(execution, net, names))
+        await _overfit_new_kind(execution, net)
 
 
 async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> Challenge:
@@ -115,6 +121,25 @@ async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> C
     return read_reply(folder, net.net, question)
 
 
+async def _overfit_new_kind(execution: Execution, net: NetEvent) -> None:
+    kind = signature(net)
+    if kind in execution.overfitted or not can_learn(net):
+        return
+    if len(execution.overfits) < MAX_ASKED and execution.problem is None:
+        execution.overfitted.add(kind)
+        execution.overfits.append(await _overfit(execution, net))
+
+
+async def _overfit(execution: Execution, net: NetEvent) -> Overfit:
+    folder = execution.scratch / f"overfit-{len(execution.overfits)}"
+    folder.mkdir()
+    ask_to_overfit(folder, net.net)
+    line = f"__import__('course_world.overfit').overfit.answer({str(folder)!r})"
+    if not await run_hidden(execution.client, line, execution.limits.challenge):
+        execution.problem = f"{net.cls} was trained on one batch of images and blocked the kernel"
+    return read_losses(folder, net.net)
+
+
 def _write(out: Path, notebook: Any, execution: Execution) -> None:
     nbformat.write(notebook, out / "executed.ipynb")
     try:
@@ -126,3 +151,4 @@ def _write(out: Path, notebook: Any, execution: Execution) -> None:
     summary = {"cells": cells, "executed": execution.executed, "problem": execution.problem}
     (out / "cells.json").write_text(json.dumps(summary, indent=1))
     (out / "challenges.json").write_text(json.dumps([asdict(c) for c in execution.challenges], indent=1))
+    (out / "overfits.json").write_text(json.dumps([asdict(o) for o in execution.overfits], indent=1))
