@@ -9,6 +9,7 @@ import numpy as np
 
 from grader.checks.borrowed import borrowed_call
 from grader.checks.claims import judge_accuracy
+from grader.checks.diagnosis import resnet
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
 from grader.checks.support import differs, largest_net
 from grader.checks.training import Bug, fail_for, loop_bugs, no_run, saved_untrained, training_runs, validation_bugs
@@ -48,32 +49,18 @@ def check_resnet20(lab3: Lab) -> None:
     call = borrowed_call(lab3, net)
     if call is not None:
         fail(f"the network comes from a library of models ({call}); the item asks to implement ResNet-20 yourself")
-    name, counts = f"{net.cls} ({lab3.where(net)})", topology(net.layers)
-    if counts == TOPOLOGY:
-        _other_outputs(lab3, net, name)
-    found = ", ".join(f"{number} at {channels}" for channels, number in sorted(counts.items())) or "none"
-    fail(
-        f"3x3 convolutions by channels in {name}: {found}; expected 7 at 16, 6 at 32, 6 at 64",
-        credit="other_widths_or_depth" if len(counts) >= 3 else 0.0,
-        parameters=net.used,
-    )
-
-
-def _other_outputs(lab: Lab, net: NetEvent, name: str) -> None:
-    """ResNet-20's convolutions, but not its function; a projection without BN comes close."""
-    projections = sum(layer.kind == "conv" and (layer.weight or ())[2:] == (1, 1) for layer in net.layers)
-    if projections == 2 and sum(layer.kind == "bn" for layer in net.layers) == 19:
+    counts, departure = topology(net.layers), resnet.departure(net.layers)
+    of_size = departure is None or departure.credit == "other_widths_or_depth"
+    if counts != TOPOLOGY and (of_size or len(counts) < len(TOPOLOGY)):
+        found = ", ".join(f"{number} at {channels}" for channels, number in sorted(counts.items())) or "none"
         fail(
-            f"{name} has projection shortcuts without BN; expected option A, or B with BN after it",
-            credit="projection_without_bn",
+            f"3x3 convolutions by channels in {net.cls} ({lab3.where(net)}): {found}; "
+            f"expected 7 at 16, 6 at 32, 6 at 64",
+            credit="other_widths_or_depth" if len(counts) >= len(TOPOLOGY) else 0.0,
+            parameters=net.used,
+            unused=net.unused,
         )
-    hint = "look at where ReLU, BN and the addition stand, and at the strides"
-    differs(
-        lab,
-        net,
-        f"{name} has ResNet-20's convolutions, but other outputs with the same weights: {hint}",
-        credit="other_function",
-    )
+    differs(lab3, net, departure)
 
 
 @check("lab3.a", "parameter_count", evidence="challenge")

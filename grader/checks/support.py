@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 from grader.checks.blame import hindrance, own_failure
+from grader.checks.diagnosis.gradients import gradient_reason
+from grader.checks.diagnosis.graph import Departure
 from grader.checks.outcome import could_not_check, fail
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.passages import Passage
@@ -14,6 +17,20 @@ from grader.rubric import Credit
 
 EXCERPT = 1_500
 PROSE = 40  # characters of a paragraph that may be an answer
+# Nets that the challenge knows although they are right for no item: what they are, and their credit.
+DEVIATIONS = {
+    "simplenn_bn_last": ("BN stands behind the activation; expected conv -> BN -> activation", "bn_behind_activation"),
+    "simplenn_bn_last_swish": (
+        "BN stands behind the activation; expected conv -> BN -> activation",
+        "bn_behind_activation",
+    ),
+    "resnet20_b_without_bn": (
+        "projection shortcuts without BN; expected option A, or B with BN after it",
+        "projection_without_bn",
+    ),
+}
+# Features in another order need other weights for the same outputs, so that the comparison says nothing of them.
+REARRANGING = ("permute", "transpose", "swapaxes", "movedim")
 # What each question that prose answers is called, and what a paragraph that answers it speaks of.
 QUESTIONS = {
     "lab1.b": ("(b)", r"normali|preprocess|transform"),
@@ -65,21 +82,42 @@ def largest_net(lab: Lab) -> NetEvent:
     missing(lab, "no network was built when the notebook ran", sign=r"Module\b|Sequential")
 
 
-def differs(lab: Lab, net: NetEvent, reason: str, *, credit: Credit) -> NoReturn:
-    """The net has the right layers and other outputs; where it gave no outputs, a person must compare."""
+def differs(lab: Lab, net: NetEvent, departure: Departure | None, *, own: Sequence[str] = ()) -> NoReturn:
+    """How a net with other outputs departs from the wanted function: what the challenge showed, else the record.
+
+    `own` are operations that the record does not explain. Where nothing explains the outputs, a person must look.
+    """
     answered = [challenge for challenge in lab.challenges if challenge.net == net.net]
     name = f"{net.cls} ({lab.where(net)})"
     if any(challenge.equal_but_softmax for challenge in answered):
         fail(f"{name} is right but for a softmax at its end: the network returns logits", credit="softmax_at_the_end")
-    if any(challenge.equal_in_eval for challenge in answered):
-        fail(
-            f"{name} is right in eval mode alone: in train mode something else acts, such as dropout",
-            credit="other_in_train_mode",
-        )
-    if not any(challenge.differences for challenge in answered):
+    for challenge in answered:
+        if challenge.equal_in_values:
+            fail(f"{name}: {gradient_reason(challenge)}", credit="gradient_stopped")
+        if challenge.equal_in_eval:
+            _other_in_train_mode(name, departure)
+        for deviation in challenge.deviations if lab.role != "lab1" else ():
+            reason, credit = DEVIATIONS[deviation]
+            fail(f"{name}: {reason}", credit=credit)
+    if departure is not None:
+        fail(f"{name}: {departure.reason}", credit=departure.credit)
+    compared = [pair for challenge in answered for pair in challenge.differences.values()]
+    if not compared:
         problem = next((c.problem for c in answered if c.problem), "it was not asked")
         could_not_check(f"{name} has the right layers, but its outputs could not be compared: {problem}")
-    fail(reason, credit=credit)
+    evaluating, training = min(compared, key=max)
+    what = f"with the same weights on the same images its logits differ by up to {evaluating:.2g} in eval mode"
+    outputs = f"{what} and {training:.2g} in train mode"
+    if own and not any(name in REARRANGING for name in own):
+        fail(f"{name}: {outputs}; all is as expected but what it computes by {', '.join(own)}", credit="other_function")
+    could_not_check(f"{name} has the right layers, but {outputs}, and the record does not tell why: a person must look")
+
+
+def _other_in_train_mode(name: str, departure: Departure | None) -> NoReturn:
+    """Right in eval mode: dropout where the record names it."""
+    named = departure is not None and departure.credit == "other_in_train_mode"
+    found = f"{departure.reason}" if departure is not None and named else "something else acts, such as dropout"
+    fail(f"{name} is right in eval mode alone: in train mode {found}", credit="other_in_train_mode")
 
 
 def written(evidence: Evidence, item: str) -> list[Passage]:
