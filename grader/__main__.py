@@ -1,6 +1,6 @@
 """The command line: `grader grade` is `pytest grader` from anywhere, `grader score` scores one predictions.csv.
 
-`grader bank` grades the bank of mutants and variants.
+`grader bank` grades the bank of mutants and variants, `grader calibrate` measures what the checks of learning expect.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bank.add_argument("--jobs", type=int, default=2, help="cases graded side by side (2)")
     bank.add_argument("--base", type=Path, help="folder that keeps the complete submission's evidence between calls")
     bank.add_argument("--verbose", action="store_true", help="print every reason")
+    calibrating = commands.add_parser("calibrate", help="measure the thresholds that the checks of learning use")
+    calibrating.add_argument("--data", type=Path, help="the course's data folder (the embedded data set)")
+    calibrating.add_argument("--seeds", type=int, default=20, help="trainings of each lab (20)")
+    calibrating.add_argument(
+        "--out", type=Path, default=Path("grader/calibration.json"), help="file to write or update"
+    )
     options, rest = parser.parse_known_args(arguments)
     if options.command == "grade":
         return int(pytest.main([str(Path(__file__).parent), *rest]))
@@ -40,7 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from grader import bank as bank_of_cases  # what it needs is not handed out to students
 
         return bank_of_cases.main(options.pattern, options.jobs, options.verbose, options.base)
+    if options.command == "calibrate":
+        return _calibrate(options.data, options.seeds, options.out)
     return _score(options.predictions, options.labels)
+
+
+def _calibrate(data: Path | None, seeds: int, out: Path) -> int:
+    from grader.calibrate import CalibrationError, calibrate  # what it needs is not handed out to students
+    from grader.execution.world import CourseDataError
+
+    if seeds < 2:
+        print("--seeds: a standard deviation needs two or more", file=sys.stderr)
+        return USAGE_ERROR
+    try:
+        calibrate(data, seeds, out)
+    except (CalibrationError, CourseDataError) as error:
+        print(error, file=sys.stderr)
+        return USAGE_ERROR
+    return 0
 
 
 def _score(predictions: Path, labels: Path | None) -> int:

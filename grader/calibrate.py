@@ -1,0 +1,222 @@
+"""Measure the calibration: the reference's notebooks run through the real pipeline, with one seed after another.
+
+    python -m grader calibrate [--data DIR] --seeds 20 --out grader/calibration.json
+
+For each lab the notebook is cut to what its first training needs; a cell that trains a fresh net with learning rate 0
+follows, which shows what noise does to the loss of a net that cannot learn. Entries of the other source of data stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fixtures import embedded, submissions
+from grader.calibration import CHECKPOINTS, Calibration, Distribution, Measured, Source, fall, read
+from grader.evidence.runs import build_runs
+from grader.execution.kernel import Limits
+from grader.execution.notebook import run_notebook
+from grader.execution.trace_events import read_events
+from grader.execution.world import World, build_world
+from grader.submission.read import read_notebook
+
+PACKAGES = ("torch", "torchvision", "numpy", "pillow")
+
+
+class CalibrationError(Exception):
+    """A notebook did not run as the calibration needs it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is measured of a lab's notebook.
+
+    `last` is found in the last cell that is needed, `without` in lines left out; `frozen` is the cell that trains a
+    fresh net with learning rate 0 by the notebook's own loop, on a loader of its own so that it gets full batches.
+    """
+
+    notebook: str
+    setting: str
+    last: str
+    frozen: str
+    without: str = r"(?!)"
+
+
+RECIPES = {
+    "lab1": Recipe(
+        "simplenn-cifar10.ipynb",
+        "SimpleNN, SGD with lr 0.01, momentum 0.9, weight decay 1e-4, batches of 128, no augmentation",
+        last=r"history = train\(net, optimizer",
+        frozen="""
+train_loader = DataLoader(train_set, batch_size=TRAIN_BATCH_SIZE, shuffle=True)
+frozen = SimpleNN().to(device)
+train(frozen, optim.SGD(frozen.parameters(), lr=0.0, momentum=MOMENTUM), 3, DECAY_EPOCHS, DECAY, "frozen.pth")
+""",
+    ),
+    "lab2": Recipe(
+        "simplenn-cifar10-dev.ipynb",
+        "SimpleNN as in Lab 1, with random crops and flips; one batch: SimpleNN with BN",
+        last=r'train\("augmented"',
+        frozen="""
+frozen_loader = DataLoader(train_augmented, batch_size=TRAIN_BATCH_SIZE, shuffle=True)
+train("frozen", new_net(), frozen_loader, 3, lr=0.0)
+""",
+        without=r'^train\("plain"',
+    ),
+    "lab3": Recipe(
+        "resnet-cifar10.ipynb",
+        "ResNet-20, SGD with Nesterov momentum 0.9, one cycle to lr 0.2, weight decay 5e-4, label smoothing 0.1, "
+        "augmented batches of 32",
+        last=r"for epoch in range\(first_epoch",
+        frozen="""
+frozen_loader = DataLoader(train_set, batch_size=TRAIN_BATCH_SIZE, shuffle=True)
+net = ResNet20().to(device, memory_format=torch.channels_last)
+optimizer = optim.SGD(net.parameters(), lr=0.0, momentum=MOMENTUM)
+scheduler = optim.lr_scheduler.LambdaLR(optimizer, one_cycle)
+for epoch in range(3):
+    train_epoch(frozen_loader)
+""",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one run of a notebook showed: losses of full batches, also of the frozen net, and the last on one batch."""
+
+    losses: tuple[float, ...]
+    frozen: tuple[float, ...]
+    first_loss: float
+    overfit: float
+
+
+def notebook_for(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """The reference's notebook up to the training, with this seed, and the cell with the frozen net.
+
+    Raises CalibrationError where the notebook is not as the recipe expects.
+    """
+    notebook = read_notebook(submissions.NOTEBOOKS / recipe.notebook)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    ends = next((k for k, cell in enumerate(code) if re.search(recipe.last, cell["source"])), None)
+    if ends is None:
+        raise CalibrationError(f"{recipe.notebook} has no cell with {recipe.last}")
+    sources = [_changed(cell["source"], recipe, seed) for cell in code[: ends + 1]]
+    return {**notebook, "cells": [{**code[0], "source": source} for source in (*sources, recipe.frozen)]}
+
+
+def _changed(source: str, recipe: Recipe, seed: int) -> str:
+    lines = [line for line in source.splitlines() if not re.search(recipe.without, line)]
+    return re.sub(r"manual_seed\(\d+\)", f"manual_seed({seed})", "\n".join(lines))
+
+
+def run_once(recipe: Recipe, world: World, seed: int) -> Sample:
+    """Run one notebook in a folder of its own. Raises CalibrationError."""
+    with tempfile.TemporaryDirectory(prefix="calibrate-") as temporary:
+        folder = Path(temporary)
+        work, out = folder / "work", folder / "out"
+        (work / "saved_model").mkdir(parents=True)
+        notebook = notebook_for(recipe, seed)
+        asyncio.run(run_notebook(notebook, work, folder / "scratch", out, world, Limits()))
+        return _read(out, recipe)
+
+
+def _read(out: Path, recipe: Recipe) -> Sample:
+    ended = json.loads((out / "cells.json").read_text())
+    failed = next((cell["error"] for cell in ended["cells"] if cell["status"] != "ok"), ended["problem"])
+    runs = build_runs(read_events(out / "trace.jsonl")[0], {}, ended["executed"])
+    overfits = json.loads((out / "overfits.json").read_text())
+    if failed or len(runs) != 2 or not overfits or runs[0].first_loss is None:
+        raise CalibrationError(f"{recipe.notebook}: {failed or f'{len(runs)} runs, {len(overfits)} nets on one batch'}")
+    return Sample(runs[0].losses, runs[1].losses, runs[0].first_loss, overfits[-1]["losses"][-1])
+
+
+def measure(recipe: Recipe, world: World, seeds: int, command: str) -> Measured:
+    """All seeds of one lab on one source of data. Raises CalibrationError."""
+    samples = [run_once(recipe, world, seed) for seed in range(seeds)]
+    steps = min(len(sample.losses) for sample in samples)
+    return Measured(
+        command=command,
+        versions={"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+        hardware=hardware(),
+        setting=recipe.setting,
+        seeds=seeds,
+        falls={
+            known: Distribution.of([fall(sample.losses, known) for sample in samples], "below")
+            for known in CHECKPOINTS
+            if known <= steps
+        },
+        noise=Distribution.of([fall(sample.frozen, len(sample.frozen)) for sample in samples], "above"),
+        first_loss=Distribution.of([sample.first_loss for sample in samples], "above"),
+        overfit=Distribution.of([sample.overfit for sample in samples], "above"),
+    )
+
+
+def hardware() -> str:
+    """`8 x Intel(R) Xeon(R) ...`; the kernels compute on one core, or on the GPU where the world has one."""
+    try:
+        names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        names = []
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, torch on one thread"
+
+
+def calibrate(data: Path | None, seeds: int, out: Path, labs: Sequence[str] = tuple(RECIPES)) -> Calibration:
+    """Measure these labs, and write `out` and a picture beside it after each. Raises CalibrationError."""
+    source: Source = "embedded" if data is None else "course"
+    given = "" if data is None else "--data DIR "
+    command = f"python -m grader calibrate {given}--seeds {seeds}"
+    with tempfile.TemporaryDirectory(prefix="calibrate-world-") as temporary:
+        folder = Path(temporary)
+        if data is None:
+            data = folder / "embedded"
+            embedded.build(data, folder / "heldout.csv")
+        world = build_world(data, folder / "world")
+        calibration = read(out)
+        for lab in labs:
+            started = time.perf_counter()
+            calibration = calibration.with_(lab, source, measure(RECIPES[lab], world, seeds, command))
+            out.write_text(calibration.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            plot(calibration, out.with_suffix(".png"))
+            print(f"{lab}, {source}: {seeds} seeds in {time.perf_counter() - started:.0f} s", flush=True)
+    return calibration
+
+
+COLORS = {"embedded": "C0", "course": "C1"}
+
+
+def plot(calibration: Calibration, path: Path) -> None:
+    """One row a lab: fall of the loss against noise, first loss, last loss on one batch; thresholds are dashed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.2 * max(len(calibration.labs), 1)), layout="constrained")
+    rows = figure.subplots(max(len(calibration.labs), 1), 3, squeeze=False)
+    for row, (lab, sources) in zip(rows, sorted(calibration.labs.items()), strict=True):
+        for source, measured in sources.items():
+            steps = max(measured.falls, default=0)
+            what = f"fall of the loss in {steps} steps (grey: learning rate 0)"
+            _histogram(row[0], measured.noise, "0.6", "")
+            _histogram(row[0], measured.falls[steps], COLORS[source], source)
+            row[0].set(title=f"{lab}: {what}")
+            _histogram(row[1], measured.first_loss, COLORS[source], source)
+            row[1].set(title=f"{lab}: first loss of a fresh net")
+            _histogram(row[2], measured.overfit, COLORS[source], source)
+            row[2].set(title=f"{lab}: last loss on one batch", xlabel="dashed: mean ± 4 standard deviations")
+        for axis in row:
+            axis.legend()
+            axis.set_ylabel("seeds")
+    figure.savefig(path, dpi=100)
+
+
+def _histogram(axis: Any, distribution: Distribution, color: str, label: str) -> None:
+    axis.hist(distribution.values, bins=8, color=color, alpha=0.6, label=label or None)
+    axis.axvline(distribution.threshold, color=color, linestyle="--")
