@@ -98,9 +98,8 @@ def validation_bugs(run: Run) -> list[Bug]:
     return bugs
 
 
-def fail_for(bugs: Iterable[Bug], **found: object) -> None:
+def fail_for(bugs: list[Bug], **found: object) -> None:
     """Fail with all that is wrong, if anything is."""
-    bugs = list(bugs)
     if bugs:
         fail("; ".join(bug.sentence for bug in bugs), credit=tuple(bug.name for bug in bugs), **found)
 
@@ -140,7 +139,8 @@ SHORTCOMINGS = {
 def shortcomings(lab: Lab, run: Run) -> tuple[str, ...]:
     """In what a run of Lab 2 (b) and (c) falls short of the question, by the names in rubric.toml's partial_credit."""
     present = {
-        "without_augmentation": not run.augments,
+        # Augmentation that is incomplete costs points in Lab 2 (a), and only there.
+        "without_augmentation": run.transform is None or not run.transform.is_random,
         "without_bn": not run.has_bn,
         "not_reinitialised": not is_fresh(lab, run),
     }

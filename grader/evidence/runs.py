@@ -89,10 +89,9 @@ class Run:
 
     @property
     def has_bn(self) -> bool:
-        """A batch normalisation is executed behind each convolution, before or after its activation."""
-        kinds = [layer.kind for layer in self.layers if layer.kind in ("conv", "bn")]
-        in_order = len(kinds) > 0 and kinds == ["conv", "bn"] * (len(kinds) // 2)
-        return in_order or self.is_any("simplenn_bn", "simplenn_bn_swish")
+        """A batch normalisation is executed, wherever it stands: its places are judged with the architecture alone."""
+        executed = any(layer.type.startswith("BatchNorm") for layer in self.layers)
+        return executed or self.is_any("simplenn_bn", "simplenn_bn_swish")
 
     def is_any(self, *names: str) -> bool:
         """Whether the net equals one of these architectures."""
