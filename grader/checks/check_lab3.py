@@ -57,19 +57,20 @@ def check_resnet20(lab3: Lab) -> None:
             f"3x3 convolutions by channels in {net.cls} ({lab3.where(net)}): {found}; "
             f"expected 7 at 16, 6 at 32, 6 at 64",
             credit="other_widths_or_depth" if len(counts) >= len(TOPOLOGY) else 0.0,
-            parameters=net.used,
-            unused=net.unused,
         )
     differs(lab3, net, departure)
 
 
 @check("lab3.a", "parameter_count", evidence="challenge")
-def check_resnet20_parameters(lab3: Lab) -> None:
+def check_resnet20_parameters(lab3: Lab, record_property: RecordProperty) -> None:
     """The network uses ResNet-20's number of parameters: 269,722 with option A, 272,474 with option B."""
     net = residual_net(lab3)
+    record_property("used", net.used)
+    record_property("unused", net.unused)
     if not lab3.nets_equal_to(*RESNET20) and net.used not in PARAMETERS:
         expected = "269,722 (option A) or 272,474 (option B)"
-        fail(f"{net.cls} ({lab3.where(net)}) uses {net.used:,} parameters; expected {expected}", unused=net.unused)
+        unused = f", besides {net.unused:,} that it never uses" if net.unused else ""
+        fail(f"{net.cls} ({lab3.where(net)}) uses {net.used:,} parameters{unused}; expected {expected}")
 
 
 @check("lab3.b", "trained", evidence="trace")

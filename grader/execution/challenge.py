@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
@@ -151,6 +152,11 @@ def _on_one_thread() -> Iterator[None]:
 
 def _as_json(layer: Layer) -> dict[str, Any]:
     return {"kind": layer.kind, "shape": list(layer.shape), "after": layer.after}
+
+
+def read_challenges(path: Path) -> tuple[Challenge, ...]:
+    """The answered challenges of a notebook, from the evidence folder."""
+    return TypeAdapter(tuple[Challenge, ...]).validate_json(path.read_bytes())
 
 
 def read_reply(folder: Path, net: int, question: Question) -> Challenge:

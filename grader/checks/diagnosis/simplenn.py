@@ -90,14 +90,14 @@ def _first(rows: list[Row], activation: str, bn: bool) -> Departure | None:
         if geometry is not None:
             wider = replace(executed, channels=wanted.channels) == wanted
             return Departure(f"{name}: {geometry}", "other_units" if wider else "other_geometry")
-        found = _no_bias(name, row, bn) or _behind(name, row.behind, Wanted(activation, bn, pooling=True))
+        found = _behind(name, row.behind, Wanted(activation, bn, pooling=True)) or _no_bias(name, row, bn)
         if found is not None:
             return found
     for (name, units), row in zip(UNITS.items(), rows[2:], strict=True):
         weight = row.layer.record.weight or (0, 0)
         if weight[0] != units:
             return Departure(f"{name}: {units} units expected; found {weight[0]}", "other_units")
-        found = _no_bias(name, row, False) or _behind(name, row.behind, Wanted("" if name == "fc3" else activation))
+        found = _behind(name, row.behind, Wanted("" if name == "fc3" else activation)) or _no_bias(name, row, False)
         if found is not None:
             return found
     return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
+
 from grader.evidence.answers import Answer
 from grader.evidence.evidence import LABS, Answers, Evidence, Lab, Predictions, assemble_lab
 from grader.evidence.passages import Passage
-from grader.execution.architectures import layers_of, parameter_count
+from grader.execution.architectures import KNOWN, Layers, parameter_count
 from grader.execution.challenge import Challenge
 from grader.execution.trace_events import (
     BrokenNetEvent,
@@ -33,8 +37,11 @@ from grader.execution.trace_events import (
     StepEvent,
     Transform,
 )
+from grader.execution.world import INSIDE
 
-TYPES = {"conv": "Conv2d", "bn": "BatchNorm2d", "linear": "Linear"}
+sys.path.append(str(INSIDE))
+from course_world.operations import Watch
+
 SEEN = Event | Challenge
 
 
@@ -70,17 +77,19 @@ def loader(number: int, split: str | None, **fields: Any) -> LoaderEvent:
 
 @cache
 def layers_for(architecture: str) -> tuple[LayerRecord, ...]:
-    """The executed layers of a known architecture, with an activation behind each but the last."""
-    known = layers_of(architecture)
-    activation = ("Sigmoid", "Multiply") if "swish" in architecture else ("ReLU",)
-    records: list[LayerRecord] = []
-    for place, layer in enumerate(known):
-        bias = layer.kind != "conv" or not ("bn" in architecture or architecture.startswith("resnet"))
-        records.append(LayerRecord(type=TYPES[layer.kind], weight=layer.shape, bias=bias))
-        last = place + 1 == len(known)
-        if not last and known[place + 1].kind != "bn":
-            records.extend(LayerRecord(type=name) for name in activation)
-    return tuple(records)
+    """The executed operations of a known architecture."""
+    layers, images = Layers(torch.Generator().manual_seed(0)), torch.zeros(2, 3, 32, 32, dtype=torch.float64)
+    KNOWN[architecture](images, layers)  # draws the weights
+    with Watch() as watch:
+        KNOWN[architecture](images, layers.restart(training=False))
+    return tuple(LayerRecord.model_validate(json.loads(json.dumps(o.describe()))) for o in watch.operations)
+
+
+def chained(*layers: LayerRecord) -> tuple[LayerRecord, ...]:
+    """The operations of a net without branches: each reads the one before."""
+    return tuple(
+        layer.model_copy(update={"reads": (place - 1,) if place else ()}) for place, layer in enumerate(layers)
+    )
 
 
 @cache

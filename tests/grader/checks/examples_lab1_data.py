@@ -35,23 +35,59 @@ from notebook_lab1 import (
 )
 from running import fails, passes, stays_open
 
+from grader.execution.trace_events import LayerRecord
+
 PADDED = (layers_for("simplenn")[0].model_copy(update={"padding": 1}), *layers_for("simplenn")[1:])
 WIDER = tuple(
     layer.model_copy(update={"weight": (32, 8, 3, 3)}) if layer.weight == (16, 8, 3, 3) else layer
     for layer in layers_for("simplenn")
 )
 
+OWN_ACTIVATION = tuple(
+    layer.model_copy(update={"type": "heaviside"}) if layer.type == "ReLU" else layer
+    for layer in layers_for("simplenn")
+)
+BRANCHED = (*layers_for("simplenn"), LayerRecord(type="Linear", weight=(10, 84), bias=True, reads=(9,)))
+WITHOUT_GRADIENT = differs(0, equal_in_values=("simplenn",), without_gradient=(0, 1))
 SOFTMAX = differs(0, equal_but_softmax=("simplenn",), last="softmax")
 DROPOUT = differs(0, evaluating=0.0, equal_in_eval=("simplenn",))
 ARCHITECTURE = [
     passes("Table 1", work()),
     passes("another name, among other nets", work(model=Cell("", (*built(3, cls="Net"), *built(4, "resnet20_a"))))),
-    fails("padding", work(model=Cell("", (net(layers=PADDED), differs(0))), decay=None), "look at activations", 0.5),
-    fails("wider", work(model=Cell("", (net(layers=WIDER, used=99_278),)), decay=None), "no layer like Conv 2", 0.4),
+    fails(
+        "padding",
+        work(model=Cell("", (net(layers=PADDED), differs(0))), decay=None),
+        "SimpleNN (cell 1): conv1: kernel 5, stride 1, no padding expected; found padding 1",
+        0.5,
+    ),
+    fails(
+        "wider",
+        work(model=Cell("", (net(layers=WIDER, used=99_278),)), decay=None),
+        "SimpleNN (cell 1): conv2: 16 channels expected; found 32 channels",
+        0.5,
+    ),
+    fails(
+        "an activation of its own",
+        work(model=Cell("", (net(layers=OWN_ACTIVATION), differs(0))), decay=None),
+        "its logits differ by up to 1.2 in eval mode and 1.2 in train mode; all is as expected but what it computes by",
+        0.5,
+    ),
+    fails(
+        "no gradient",
+        work(model=Cell("", (net(), WITHOUT_GRADIENT)), decay=None),
+        "no gradient reaches conv1, conv2: part of forward() is computed on .data, detached or under no_grad()",
+        0.5,
+    ),
+    fails(
+        "branches that do not meet",
+        work(model=Cell("", (net(layers=BRANCHED, used=82_880), differs(0))), decay=None),
+        "more than the layers of Table 1: 82,880 parameters",
+        0.5,
+    ),
     fails(
         "BN in Lab 1",
         work(model=Cell("", built(0, "simplenn_bn")), decay=None),
-        "SimpleNN (cell 1) has more than the layers of Table 1: 82,054 parameters, expected 82,030",
+        "SimpleNN (cell 1): BN is executed behind conv1; none expected there",
         0.5,
     ),
     fails("another net", work(model=Cell("", built(0, "resnet20_a")), decay=None), "no layer like Conv 1"),
@@ -63,6 +99,11 @@ ARCHITECTURE = [
         "own mistake",
         work(model=raised(OWN_MISTAKE, "class SimpleNN(nn.Module): ..."), decay=None),
         f"no network was built when the notebook ran; cell 1 raised {OWN_MISTAKE}",
+    ),
+    stays_open(
+        "nothing is found to differ",
+        work(model=Cell("", (net(), differs(0))), decay=None),
+        "logits differ by up to 1.2 in eval mode and 1.2 in train mode, and the record does not tell why",
     ),
     stays_open("no answer to the challenge", work(model=Cell("", (net(),)), decay=None), "could not be compared"),
     stays_open(

@@ -8,6 +8,7 @@ from evidence_builders import (
     PLAIN,
     Cell,
     built,
+    chained,
     dataset,
     differs,
     fed,
@@ -16,6 +17,7 @@ from evidence_builders import (
     net,
     raised,
     run,
+    validation,
 )
 from notebook_lab2 import (
     DEFINITIONS,
@@ -76,31 +78,35 @@ def without(architecture: str, kind: str) -> tuple[LayerRecord, ...]:
     return tuple(layer for layer in layers_for(architecture) if layer.type != kind)
 
 
-def bn_after_activation() -> tuple[LayerRecord, ...]:
-    """conv -> ReLU -> BN."""
-    layers = list(layers_for("simplenn_bn"))
-    for first in (1, 4):
-        layers[first], layers[first + 1] = layers[first + 1], layers[first]
-    return tuple(layers)
-
-
 NEVER_CALLED = Cell("self.bn1 = nn.BatchNorm2d(8)", (net(2, unused=48), *run(2)))
-FC_TOO = (*layers_for("simplenn_bn"), LayerRecord(type="BatchNorm1d", weight=(84,)))
+FC_TOO = chained(
+    *layers_for("simplenn_bn")[:-1], LayerRecord(type="BatchNorm1d", weight=(84,)), layers_for("simplenn_bn")[-1]
+)
+ONE_BN = chained(*layers_for("simplenn_bn")[:4], *layers_for("simplenn")[3:])
 LOST_BN = {"bn": None, "bn_large": None, "swish": None, "rates": None, "l2": None, "l1": None}
 BN_ARCHITECTURE = [
     passes("conv -> BN -> ReLU", work()),
     passes("with Swish already", only("swish")),
     fails(
-        "behind the activation", only(bn=variant("simplenn_bn", layers=bn_after_activation())), "behind the act", 0.5
+        "behind the activation",
+        only(bn=variant("simplenn_bn", layers=layers_for("simplenn_bn_last"))),
+        "behind the act",
+        0.5,
     ),
     fails(
-        "pooling first", only(bn=variant("simplenn_bn")), "SimpleNN (cell 3) has a BN layer for each convolution", 0.5
+        "behind the activation, as the challenge knows",
+        only(
+            bn=Cell("", (net(2, "simplenn_bn"), differs(2, "simplenn_bn", deviations=("simplenn_bn_last",)), *run(2)))
+        ),
+        "expected conv -> BN -> activation",
+        0.5,
     ),
-    fails("after FC layers too", only(bn=variant("simplenn_bn", layers=FC_TOO)), "behind FC layers", 0.75),
+    stays_open("nothing is found to differ", only(bn=variant("simplenn_bn")), "the record does not tell why"),
+    fails("after FC layers too", only(bn=variant("simplenn_bn", layers=FC_TOO)), "BN is executed behind fc2", 0.75),
     fails(
         "after one convolution",
-        only(bn=variant("simplenn_bn", layers=layers_for("simplenn_bn")[:3] + layers_for("simplenn")[2:])),
-        "the order in SimpleNN (cell 3) is conv -> bn -> conv; expected conv -> bn -> conv -> bn",
+        only(bn=variant("simplenn_bn", layers=ONE_BN)),
+        "SimpleNN (cell 3): no BN behind conv2",
         0.25,
     ),
     fails("constructed, never called", only("a", bn=NEVER_CALLED), "48 parameters, but forward() never calls them"),
@@ -116,12 +122,28 @@ BN_ARCHITECTURE = [
 CONTINUED = bn_run(2, earlier_steps=120, losses=(1.9, 1.6))
 REDRAWN = Cell("net.apply(init_weights)", bn_run(2, earlier_steps=120))
 WITHOUT_AUGMENTATION = Cell("", (loader(3, "train"), *bn_run(2, loader=3)))
+
+
+def printed(accuracy: str) -> Cell:
+    """A training without BN that claims this validation accuracy."""
+    claim = f"Best validation accuracy: {accuracy}" if accuracy else ""
+    return Cell("train(SimpleNN(), 0.01)", (*built(0), *run(0)), printed=claim)
+
+
 BN_TRAINED = [
     passes("fresh", work()),
     passes("one of several", work(bn=Cell("", CONTINUED))),
     passes("weights drawn again", only(bn=REDRAWN)),
-    passes("BN behind the activation", only(bn=variant("simplenn_bn", layers=bn_after_activation()))),
+    passes("BN behind the activation", only(bn=variant("simplenn_bn", layers=layers_for("simplenn_bn_last")))),
     passes("Adam", only(bn=Cell("", bn_run(2, kind="Adam", lr=0.001)))),
+    fails("never in train mode", only(bn=Cell("", bn_run(2, training=False))), "call train() every epoch", 0.5),
+    fails(
+        "validated in train mode",
+        only(bn=Cell("", bn_run(2, validations=[validation(2, training=True)]))),
+        "validation ran in train mode",
+        0.5,
+    ),
+    passes("a loop that counts in Lab 1", work(a=Cell("", (*built(0), *run(0, training=False))))),
     fails("continued", only(bn=Cell("", CONTINUED)), "without re-initialising the model (cell 3: 40 steps of SGD", 0.5),
     fails("without augmentation", only(bn=WITHOUT_AUGMENTATION), "trained without augmentation (cell 3", 0.75),
     fails("constructed, never called", only("a", bn=NEVER_CALLED), "no run trained SimpleNN with BN layers"),
@@ -133,6 +155,13 @@ BN_TRAINED = [
     fails("none", work(**LOST_BN), "no run trained SimpleNN with BN layers after its convolutions"),
     fails("none, and an import fails elsewhere", work(**LOST_BN, late=ELSEWHERE), "no run trained SimpleNN with BN"),
     stays_open("hindered", work(**LOST_BN, late=HINDERED), "cell 7 raised AssertionError"),
+]
+
+ACCURACY = [
+    passes("at the goal", work()),
+    fails("below it", only("a", a=printed("0.66")), "0.6600, expected 0.70", 0.5),
+    fails("cleared", only("a", a=printed(""), answers=None), "were they cleared before handing in?"),
+    stays_open("beyond reach", only("a", a=printed("0.83")), "the best known of Lab 2 is 0.741"),
 ]
 
 LARGER_RATE = [
@@ -160,7 +189,15 @@ SILU = tuple(
     LayerRecord(type="SiLU") if layer.type == "Sigmoid" else layer for layer in without("simplenn_bn_swish", "Multiply")
 )
 BORROWED = Cell("", (*built(5, "simplenn_bn_swish", layers=SILU), *run(5, rates=(0.1,))))
-NO_RELU = variant("simplenn_bn", layers=layers_for("simplenn_bn_swish"))
+AVERAGED = variant(
+    "simplenn_bn",
+    layers=tuple(
+        layer.model_copy(update={"type": "AvgPool2d"}) if layer.type == "MaxPool2d" else layer
+        for layer in layers_for("simplenn_bn_swish")
+    ),
+)
+DETACHED = {"equal_in_values": ("simplenn_bn_swish",), "other_gradient": (0, 1, 2, 3, 4, 5)}
+OTHER_GRADIENT = Cell("", (net(5, "simplenn_bn_swish"), differs(5, "simplenn_bn_swish", **DETACHED)))
 HALF = variant("simplenn_bn", layers=layers_for("simplenn_bn_swish")[:4] + layers_for("simplenn_bn")[3:])
 EXP = {"definitions": Cell(DEFINITIONS.replace("x * torch.sigmoid(x)", "x / (1 + torch.exp(-x))"))}
 FUNCTIONAL_SILU = {"definitions": Cell(DEFINITIONS.replace("x * torch.sigmoid(x)", "F.silu(x)"))}
@@ -172,7 +209,13 @@ SWISH_ARCHITECTURE = [
     fails("torch's", only(swish=BORROWED), "Swish is torch's own SiLU; the item asks to implement it on your own", 0.5),
     fails("torch's, in code alone", only("swish", **FUNCTIONAL_SILU), "Swish is torch's own SiLU", 0.5),
     fails("not in place of all", only(swish=HALF), "SimpleNN (cell 3) still has 3 ReLU activations", 0.25),
-    fails("another function", only(swish=NO_RELU), "has no ReLU, but is not SimpleNN with x * sigmoid(x)", 0.5),
+    fails("average pooling", only(swish=AVERAGED), "max pooling expected behind conv1; found average pooling", 0.5),
+    fails(
+        "another gradient",
+        only(swish=OTHER_GRADIENT),
+        "its outputs are right, but the gradients of conv1, bn1, conv2 and 3 more layers are not those of the function",
+        0.5,
+    ),
     fails("none", work(swish=None), "no network replaces the ReLUs of SimpleNN by x * sigmoid(x)"),
     fails("none, and an import fails elsewhere", work(swish=None, late=ELSEWHERE), "no network replaces the ReLUs"),
     stays_open("hindered", work(swish=raised(NO_GPU_HERE, "net = SimpleNN(Swish).cuda()")), "cell 8 raised Assertion"),
@@ -206,6 +249,7 @@ EXAMPLES = {
     "lab2.a/observations": observations("lab2.a", "augmentation"),
     "lab2.b.bn/architecture": BN_ARCHITECTURE,
     "lab2.b.bn/trained": BN_TRAINED,
+    "lab2.b.bn/validation_accuracy": ACCURACY,
     "lab2.b.bn/observations": observations("lab2.b.bn", "BN"),
     "lab2.b.lr/larger_rate_with_bn": LARGER_RATE,
     "lab2.b.lr/comparison": COMPARISON,

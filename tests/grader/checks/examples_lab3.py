@@ -63,6 +63,9 @@ def resnet(name: str = "resnet20_a", **fields: object) -> NetEvent:
     return net(0, name, cls="ResNet", **fields)
 
 
+PLAIN = layers_for("resnet20_a")
+
+
 def scaled(factor: int) -> tuple[LayerRecord, ...]:
     """ResNet-20's layers with more channels."""
     return tuple(
@@ -73,10 +76,11 @@ def scaled(factor: int) -> tuple[LayerRecord, ...]:
 
 NO_GPU_HERE = "AssertionError: Torch not compiled with CUDA enabled"
 OFFLINE = "URLError: <urlopen error [Errno -3] Temporary failure in name resolution>"
-UNNORMALISED = tuple(
-    layer
-    for layer, before in zip(layers_for("resnet20_b"), (None, *layers_for("resnet20_b")), strict=False)
-    if not (layer.kind == "bn" and before is not None and (before.weight or ())[2:] == (1, 1))
+UNNORMALISED = layers_for("resnet20_b_without_bn")
+NO_STRIDES = tuple(layer.model_copy(update={"stride": 1}) if layer.kind == "conv" else layer for layer in PLAIN)
+WIDE_STEM = tuple(
+    layer.model_copy(update={"weight": (16, 3, 7, 7), "padding": 3, "kernel_size": 7}) if place == 0 else layer
+    for place, layer in enumerate(PLAIN)
 )
 SOFTMAX = differs(0, "resnet20_a", equal_but_softmax=("resnet20_a",))
 LIBRARY = "net = torchvision.models.resnet18()"
@@ -104,7 +108,27 @@ ARCHITECTURE = [
     passes("option B", work(model=model(*built(0, "resnet20_b")))),
     passes("zeros behind, beside another net", work(model=model(*built(0, "resnet20_a_behind"), *built(1)))),
     fails(
-        "another order", work(model=model(resnet(), differs(0, "resnet20_a"))), "look at where ReLU, BN and the ad", 0.5
+        "no strides",
+        work(model=model(resnet(layers=NO_STRIDES), differs(0, "resnet20_a"))),
+        "ResNet (cell 1): stage 2 block 1 conv1: kernel 3, stride 2, padding 1 expected; found stride 1",
+        0.5,
+    ),
+    fails(
+        "a stem as for ImageNet",
+        work(model=model(resnet(layers=WIDE_STEM, used=271_642))),
+        "the first convolution: kernel 3, stride 1, padding 1 expected; found kernel 7, padding 3",
+        0.5,
+    ),
+    fails(
+        "projection without BN, as the challenge knows",
+        work(model=model(resnet("resnet20_b"), differs(0, "resnet20_b", deviations=("resnet20_b_without_bn",)))),
+        "projection shortcuts without BN; expected option A, or B with BN after it",
+        0.75,
+    ),
+    stays_open(
+        "nothing is found to differ",
+        work(model=model(resnet(), differs(0, "resnet20_a"))),
+        "its logits differ by up to 1.2 in eval mode and 1.2 in train mode, and the record does not tell why",
     ),
     fails(
         "softmax", work(model=model(resnet(), SOFTMAX)), "ResNet (cell 1) is right but for a softmax at its end", 0.75
@@ -157,6 +181,12 @@ PARAMETERS = [
     fails(
         "twice as wide", work(model=model(resnet(layers=scaled(2), used=1_073_962))), "uses 1,073,962 parameters; exp"
     ),
+    fails(
+        "twice as wide, with an unused head",
+        work(model=model(resnet(layers=scaled(2), used=1_073_962, unused=1_290))),
+        "uses 1,073,962 parameters, besides 1,290 that it never uses; expected 269,722 (option A)",
+    ),
+    passes("an unused head is not counted", work(model=model(*built(0, "resnet20_a", unused=1_290)))),
     fails("none", work(model=None), "no network was built when the notebook ran"),
     stays_open("hindered", work(model=raised(OFFLINE, "class ResNet(nn.Module): ...")), "cell 1 raised URLError"),
 ]
