@@ -6,9 +6,11 @@ import re
 
 from grader.checks.claims import judge_accuracy, judge_reported
 from grader.checks.diagnosis import simplenn
+from grader.checks.learning import is_calibrated, judge_learning, judge_one_batch
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
 from grader.checks.support import differs, for_a_person, missing, words
 from grader.checks.sweeps import has_l1, judge_sweep, l2_penalty, learning_rates, runs_of, strengths
+from grader.checks.swish import PARTS, SWISH, has_swish, is_borrowed, no_swish
 from grader.checks.training import (
     fail_for,
     found_rates,
@@ -22,12 +24,10 @@ from grader.checks.training import (
 )
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
-from grader.execution.trace_events import NetEvent
+from grader.execution.trace_events import Transform
 from grader.rubric import Rubric
 
 BN = ("simplenn_bn", "simplenn_bn_swish")
-SWISH = ("simplenn_swish", "simplenn_bn_swish")
-SWISH_PARTS = ("Sigmoid", "SiLU", "Swish")
 RATES = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
 STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 0.0)
 WEIGHTS = r"(?i)weights?(?![a-z_]*_?decay)|param|state_dict"
@@ -45,14 +45,21 @@ def check_augmentation(lab2: Lab) -> None:
         return
     for run, transform in transforms:
         if transform.is_random and transform.error is None:
-            crop = f"the largest shift is {transform.max_shift} pixels" if transform.max_shift else "nothing is cropped"
-            found = f"{crop}, {'with' if transform.flips else 'without'} flips"
-            fail(
-                f"{run.where}: expected random crops with a padding of 4 and random flips; {found}",
-                credit="incomplete_augmentation",
-            )
+            reason = f"{run.where}: expected random crops with a padding of 4 and random flips; {_found(transform)}"
+            if transform.max_shift == 4 and transform.other and not transform.flips:
+                could_not_check(f"{reason}: a person must look whether these are flips of another kind")
+            fail(reason, credit="incomplete_augmentation")
     reason = "no run was trained on augmented images: every image reached the network the same way each time"
     no_run(lab2, reason, wanted=lambda run: run.augments)
+
+
+def _found(transform: Transform) -> str:
+    """What happened to training images, in words."""
+    crops = f"the largest shift is {transform.max_shift} pixels" if transform.max_shift else "nothing is cropped"
+    flips = f"{'with' if transform.flips else 'without'} flips"
+    if transform.always_flipped:
+        flips = "every image is flipped"
+    return f"{crops}, {flips}{', and images are changed in another way' if transform.other else ''}"
 
 
 @check("lab2.a", "validation_unaugmented", evidence="trace")
@@ -65,6 +72,15 @@ def check_validation_unaugmented(lab2: Lab) -> None:
         if loader.transform is not None and loader.transform.is_random:
             where = lab2.where(loader)
             fail(f"{where}: validation images are augmented at random; validation must measure the images themselves")
+
+
+@check("lab2.a", "learns", evidence="trace")
+def check_augmented_learns(lab2: Lab, record_property: RecordProperty) -> None:
+    """On augmented images the training loss falls by more than noise explains."""
+    runs = [run for run in training_runs(lab2) if run.transform is not None and run.transform.is_random]
+    if not runs:
+        no_run(lab2, "no run was trained on augmented images", wanted=lambda run: run.augments)
+    judge_learning(lab2, runs, record_property, lambda run: is_calibrated(run, augmented=True))
 
 
 @check("lab2.a", "observations", evidence="person")
@@ -81,16 +97,18 @@ def check_bn_architecture(lab2: Lab) -> None:
     """A BN layer follows each convolution of SimpleNN, before the activation."""
     if lab2.nets_equal_to(*BN):
         return
-    with_bn = [net for net in lab2.nets if any(layer.kind == "bn" for layer in net.layers)]
+    with_bn = [net for net in lab2.nets if any(layer.type.startswith("BatchNorm") for layer in net.layers)]
     if not with_bn:
         _no_bn(lab2)
     net = with_bn[-1]
-    activation = "Swish" if any(layer.type in SWISH_PARTS for layer in net.layers) else "ReLU"
+    activation = "Swish" if any(layer.type in PARTS for layer in net.layers) else "ReLU"
     departure = simplenn.departure(net.layers, activation=activation, bn=True)
     order = [layer.kind for layer in net.layers if layer.kind in ("conv", "bn")]
-    if departure is None and order != ["conv", "bn"] * 2:
+    if order != ["conv", "bn"] * 2:
+        first = f" ({departure.reason})" if departure is not None else ""
         fail(
-            f"the order in {net.cls} ({lab2.where(net)}) is {' -> '.join(order)}; expected conv -> bn -> conv -> bn",
+            f"the order in {net.cls} ({lab2.where(net)}) is {' -> '.join(order)}{first}; "
+            f"expected conv -> bn -> conv -> bn",
             credit="bn_not_behind_each_convolution",
         )
     differs(lab2, net, departure, own=simplenn.unnamed(net.layers))
@@ -106,7 +124,7 @@ def _no_bn(lab: Lab) -> None:
 
 
 def runs_with_bn(lab: Lab) -> list[Run]:
-    """Runs of nets that execute a BN layer behind each convolution."""
+    """Runs of nets that execute a BN layer."""
     return [run for run in training_runs(lab) if run.has_bn]
 
 
@@ -126,6 +144,15 @@ def check_bn_trained(lab2: Lab, rubric: Rubric) -> None:
 def check_lab2_accuracy(evidence: Evidence, lab2: Lab, rubric: Rubric, record_property: RecordProperty) -> None:
     """The best validation accuracy of the improved pipeline reaches the goal of Lab 2."""
     judge_accuracy(evidence, lab2, rubric, record_property)
+
+
+@check("lab2.b.bn", "one_batch", evidence="challenge")
+def check_bn_one_batch(lab2: Lab) -> None:
+    """The network with BN can learn one batch of real images by heart."""
+    with_bn = [net for net in lab2.nets if any(layer.kind == "bn" for layer in net.layers)]
+    if not with_bn:
+        _no_bn(lab2)
+    judge_one_batch(lab2, next(iter(lab2.nets_equal_to(*BN)), None) or with_bn[-1])
 
 
 @check("lab2.b.bn", "observations", evidence="person")
@@ -175,35 +202,10 @@ def check_swish_architecture(lab2: Lab) -> None:
     """All ReLUs of SimpleNN are replaced by an own Swish, x * sigmoid(x)."""
     nets = lab2.nets_equal_to(*SWISH)
     if not nets:
-        _no_swish(lab2)
-    if all(_is_borrowed(lab2, net) for net in nets):
+        no_swish(lab2)
+    if nets and all(is_borrowed(lab2, net) for net in nets):
         where = lab2.where(nets[0])
         fail(f"{where}: Swish is torch's own SiLU; the item asks to implement it on your own", credit="borrowed_swish")
-
-
-def _is_borrowed(lab: Lab, net: NetEvent) -> bool:
-    """Torch's SiLU is executed, or named in code that holds nothing that Swish could be made of."""
-    if any(layer.type == "SiLU" for layer in net.layers):
-        return not re.search(r"class\s+SiLU\b", lab.source)
-    own = re.search(r"sigmoid|\bexp\(|tanh|expit", lab.source, re.IGNORECASE)
-    return not own and re.search(r"silu", lab.source, re.IGNORECASE) is not None
-
-
-def _no_swish(lab: Lab) -> None:
-    """No net equals SimpleNN with Swish: how far the nearest one got."""
-    tried = [net for net in lab.nets if any(layer.type in SWISH_PARTS for layer in net.layers)]
-    if not tried:
-        missing(lab, "no network replaces the ReLUs of SimpleNN by x * sigmoid(x)", sign=r"(?i)sigmoid|swish|silu")
-    net = max(tried, key=lambda net: sum(layer.type in SWISH_PARTS for layer in net.layers))
-    name, types = f"{net.cls} ({lab.where(net)})", [layer.type for layer in net.layers]
-    if "ReLU" in types:
-        fail(
-            f"{name} still has {types.count('ReLU')} ReLU activations; expected Swish in place of all",
-            credit="relu_left",
-        )
-    bn = any(layer.kind == "bn" for layer in net.layers)
-    departure = simplenn.departure(net.layers, activation="Swish", bn=bn)
-    differs(lab, net, departure, own=simplenn.unnamed(net.layers))
 
 
 @check("lab2.b.swish", "trained", evidence="trace")
@@ -222,11 +224,6 @@ def check_swish_trained(lab2: Lab, rubric: Rubric) -> None:
         reason = f"BN with Swish was trained with lr={found_rates(with_bn)}; the item asks for 0.1"
         no_run(lab2, reason, credit="another_learning_rate", wanted=has_swish)
     judge_runs(lab2, wanted, rubric)
-
-
-def has_swish(run: Run) -> bool:
-    """The net is one of those with Swish, or executes a sigmoid among its layers."""
-    return run.is_any(*SWISH) or any(layer.type in SWISH_PARTS for layer in run.layers)
 
 
 @check("lab2.b.swish", "observations", evidence="person")
@@ -303,8 +300,8 @@ def _judge_other_penalty(run: Run) -> None:
     penalty = run.penalty
     assert penalty is not None
     if penalty.gradient_norm == 0:
-        found = f"the penalty adds {penalty.value:g} to the loss but has no gradient"
-        fail(f"{run.where}: {found}: it is computed on .data or detached, or its factor is 0")
+        found = f"the penalty adds {penalty.value:g} to the loss but no gradient to the weights"
+        fail(f"{run.where}: {found}: it is computed on .data, detached or of biases alone, or its factor is 0")
     if l2_penalty(penalty):
         fail(f"{run.where}: the penalty in the loss is L2, with a gradient along w; expected lambda * sign(w)")
     if penalty.l1.coefficient < 0:
