@@ -22,6 +22,8 @@ from grader.rubric import Rubric
 ACCURACY = re.compile(r"(?<![\d.])(?:0?\.(?:0[89]|[1-9]\d)\d*|(?:[89]|\d{2})(?:\.\d+)?\s?\\?%)")
 NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?:e[-+]?\d+)?", re.IGNORECASE)
 MORE_THAN_HELD_OUT = 0.05  # a validation accuracy that is so much above the held-out one was not of the same net
+OTHER_NET = 0.02  # validation accuracy; averaging over mirror images moved the reference's by 0.011
+SAME_NET = 0.85  # even the predictions of two students with good networks agreed on 0.89 of the images
 CLEARED = "show no validation accuracy (were they cleared before handing in?)"
 
 
@@ -32,6 +34,9 @@ def judge_accuracy(evidence: Evidence, lab: Lab, rubric: Rubric, record_property
     for contradiction in contradictions(evidence, lab):
         flag(record_property, contradiction)
     best = max_validation_accuracy(lab.record)
+    measured = _measured(evidence, lab, best, record_property)
+    if best is None and measured is not None and measured >= bar:
+        return
     if best is None:
         _accuracy_in_prose(evidence, lab)
         fail(f"the saved outputs of {lab.file} {CLEARED}")
@@ -45,6 +50,23 @@ def judge_accuracy(evidence: Evidence, lab: Lab, rubric: Rubric, record_property
             best=best,
         )
     _compare_with_what_is_known(evidence, lab, best, reach(evidence, lab, rubric))
+
+
+def _measured(evidence: Evidence, lab: Lab, claimed: float | None, record_property: RecordProperty) -> float | None:
+    """The validation accuracy of a checkpoint that was handed in; what it contradicts is flagged."""
+    score = evidence.checkpoint
+    if lab.role != "lab3" or score is None:
+        return None
+    if score.validation_accuracy is None:
+        record_property("checkpoint", f"{score.file}: {score.problem}")
+        return None
+    measured = f"{score.file} reaches {score.validation_accuracy:.4f} on the validation images"
+    record_property("checkpoint", measured)
+    if claimed is not None and abs(claimed - score.validation_accuracy) > OTHER_NET:
+        flag(record_property, f"the saved outputs claim a validation accuracy of {claimed:.4f}, but {measured}")
+    if score.agreement is not None and score.agreement < SAME_NET:
+        flag(record_property, f"predictions.csv has the labels of {score.file} on {score.agreement:.1%} of test images")
+    return score.validation_accuracy
 
 
 def _compare_with_what_is_known(evidence: Evidence, lab: Lab, best: float, known: tuple[float, float]) -> None:

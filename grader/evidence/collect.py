@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from grader.evidence.answers import Answer, AnswersError, merge, read_answers
+from grader.evidence.checkpoint import measure_checkpoint
 from grader.evidence.predictions import PredictionsError, read_predictions
 from grader.evidence.report import ReportError, read_report
+from grader.execution.challenge import read_challenges
+from grader.execution.trace_events import read_events
 from grader.rubric import load_rubric
 from grader.submission.find import Found, Submission
 
 
 def collect(submission: Submission, evidence: Path, data: Path | None) -> None:
-    """Write submission.json, predictions.json, answers.json and data.json into `evidence`; `data` is the course's."""
+    """Write what is read from files into `evidence` as JSON; `data` is the course's folder.
+
+    The files are submission.json, predictions.json, answers.json, data.json and checkpoint.json.
+    """
+    predictions = _predictions(submission)
     _write(evidence / "submission.json", _describe(submission))
-    _write(evidence / "predictions.json", _predictions(submission))
+    _write(evidence / "predictions.json", predictions)
+    _write(evidence / "checkpoint.json", _checkpoint(submission, evidence / "lab3", data, predictions["labels"]))
     _write(evidence / "answers.json", _answers(submission))
     _write(evidence / "data.json", _describe_data(data))
 
@@ -46,6 +54,17 @@ def _predictions(submission: Submission) -> dict[str, Any]:
         return {"file": name, "labels": list(read_predictions(path)), "problem": None, "line": None}
     except PredictionsError as error:
         return {"file": name, "labels": None, "problem": error.message, "line": error.line}
+
+
+def _checkpoint(
+    submission: Submission, lab3: Path, data: Path | None, predicted: list[int] | None
+) -> dict[str, Any] | None:
+    """What a checkpoint reaches on the course's images; nothing without those, or without a run of the notebook."""
+    if data is None or not (lab3 / "challenges.json").is_file():
+        return None
+    events, answered = read_events(lab3 / "trace.jsonl")[0], read_challenges(lab3 / "challenges.json")
+    score = measure_checkpoint(submission.files, submission.root, data, events, answered, predicted)
+    return None if score is None else asdict(score)
 
 
 def _answers(submission: Submission) -> dict[str, Any]:

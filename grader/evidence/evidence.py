@@ -15,12 +15,13 @@ from pydantic import TypeAdapter
 from grader.evidence.answers import Answer
 from grader.evidence.bounded import preview
 from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
+from grader.evidence.checkpoint import CheckpointScore
 from grader.evidence.code import NotebookCode
 from grader.evidence.passages import Passage
 from grader.evidence.prose import added_text, read_prose
 from grader.evidence.record import Record, read_record
 from grader.evidence.runs import Run, build_runs, validation_loaders
-from grader.execution.challenge import Challenge
+from grader.execution.challenge import Challenge, read_challenges
 from grader.execution.overfit import Overfit
 from grader.execution.trace_events import (
     BrokenNetEvent,
@@ -198,6 +199,7 @@ class Evidence:
     lossy: bool
     source: str
     truth: tuple[int, ...] | None
+    checkpoint: CheckpointScore | None = None
 
 
 def load_evidence(folder: Path, truth: tuple[int, ...] | None) -> Evidence:
@@ -212,7 +214,12 @@ def load_evidence(folder: Path, truth: tuple[int, ...] | None) -> Evidence:
         lossy=data["lossy"],
         source=data["source"],
         truth=truth,
+        checkpoint=_checkpoint(folder / "checkpoint.json"),
     )
+
+
+def _checkpoint(path: Path) -> CheckpointScore | None:
+    return TypeAdapter(CheckpointScore | None).validate_python(_json(path)) if path.is_file() else None
 
 
 @cache
@@ -257,7 +264,7 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None, aside: list
     fault = folder / "grader-fault.json"
     if fault.is_file():
         return Lab(role, found["file"], _json(fault)["reason"], "grader")
-    answered = TypeAdapter(tuple[Challenge, ...]).validate_python(_json(folder / "challenges.json"))
+    answered = read_challenges(folder / "challenges.json")
     losses = folder / "overfits.json"
     return assemble_lab(
         role,

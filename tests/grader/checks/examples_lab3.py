@@ -26,6 +26,7 @@ from evidence_builders import (
 )
 from running import fails, passes, stays_open
 
+from grader.evidence.checkpoint import CheckpointScore
 from grader.evidence.evidence import Evidence, Predictions
 from grader.execution.trace_events import LayerRecord, NetEvent
 
@@ -252,8 +253,17 @@ def claimed(correct: int, *, known: bool = True) -> Evidence:
     return replace(predicted(correct, known=known), labs=lab3().labs)
 
 
+def with_checkpoint(accuracy: float | None, *, printed: str = "", problem: str | None = None) -> Evidence:
+    """The right notebook with other outputs, and a checkpoint that reaches this accuracy."""
+    handed_in = lab3(training=training(*run(), printed=printed))
+    return replace(handed_in, checkpoint=CheckpointScore("resnet.pth", accuracy, 0.95, problem))
+
+
 ACCURACY = [
     passes("above the bar", work()),
+    passes("cleared, but the checkpoint reaches it", partial(with_checkpoint, 0.9123)),
+    fails("cleared, and the checkpoint does not", partial(with_checkpoint, 0.8523), "were they cleared"),
+    fails("cleared, no checkpoint of it", partial(with_checkpoint, None, problem="it is broken"), "were they cleared"),
     passes(
         "above the bar of lossy images",
         work(lossy=True, training=training(*run(), printed="Validation accuracy: 0.8712")),

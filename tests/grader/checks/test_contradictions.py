@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from evidence_builders import Cell, built, evidence, lab, run
+from running import CHECKS
 
 from grader.checks.contradictions import contradictions, reach
+from grader.checks.registry import judge
+from grader.checks.verdict import Verdict
+from grader.evidence.checkpoint import CheckpointScore
 from grader.evidence.evidence import Evidence
 from grader.rubric import load_rubric
 
@@ -111,6 +117,37 @@ def test_other_logs_and_short_ones_are_not_flagged(second: str) -> None:
     first = log(0.35, epochs=4) if second == log(0.35, epochs=4) else log(0.35)
     handed_in = two(first, second)
     assert contradictions(handed_in, handed_in.labs["lab2"]) == []
+
+
+# -- a checkpoint ----------------------------------------------------------------------------------------------------
+
+
+def judged(score: CheckpointScore) -> Verdict:
+    """The verdict on a claimed validation accuracy of 0.9143 beside a checkpoint."""
+    handed_in = replace(evidence(lab("lab3", [trained("Best validation accuracy: 0.9143")])), checkpoint=score)
+    return judge(CHECKS["lab3.b/validation_accuracy"], handed_in, RUBRIC, {})
+
+
+def test_a_checkpoint_that_supports_the_claim_is_found_and_flags_nothing() -> None:
+    verdict = judged(CheckpointScore("resnet.pth", 0.9043, 0.97))
+    assert (verdict.outcome, verdict.flags) == ("passed", ())
+    assert verdict.found["checkpoint"] == "resnet.pth reaches 0.9043 on the validation images"
+
+
+def test_a_checkpoint_that_contradicts_the_claim_is_flagged_with_both_figures() -> None:
+    verdict = judged(CheckpointScore("resnet.pth", 0.8712, 0.62))
+    assert verdict.outcome == "passed"
+    assert verdict.flags == (
+        "the saved outputs claim a validation accuracy of 0.9143, but resnet.pth reaches 0.8712 on the validation "
+        "images",
+        "predictions.csv has the labels of resnet.pth on 62.0% of test images",
+    )
+
+
+def test_a_checkpoint_that_could_not_be_measured_says_why() -> None:
+    verdict = judged(CheckpointScore("resnet.pth", problem="it holds no state dictionary"))
+    assert (verdict.outcome, verdict.flags) == ("passed", ())
+    assert verdict.found["checkpoint"] == "resnet.pth: it holds no state dictionary"
 
 
 # -- better than any known -------------------------------------------------------------------------------------------
