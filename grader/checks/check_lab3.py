@@ -10,6 +10,7 @@ import numpy as np
 from grader.checks.borrowed import borrowed_call
 from grader.checks.claims import judge_accuracy
 from grader.checks.diagnosis import resnet
+from grader.checks.learning import judge_learning, judge_one_batch
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
 from grader.checks.support import differs, largest_net
 from grader.checks.training import Bug, fail_for, loop_bugs, no_run, saved_untrained, training_runs, validation_bugs
@@ -73,6 +74,12 @@ def check_resnet20_parameters(lab3: Lab, record_property: RecordProperty) -> Non
         fail(f"{net.cls} ({lab3.where(net)}) uses {net.used:,} parameters{unused}; expected {expected}")
 
 
+@check("lab3.a", "one_batch", evidence="challenge")
+def check_resnet_one_batch(lab3: Lab) -> None:
+    """The network can learn one batch of real images by heart."""
+    judge_one_batch(lab3, residual_net(lab3))
+
+
 @check("lab3.b", "trained", evidence="trace")
 def check_resnet_trained(lab3: Lab) -> None:
     """ResNet is trained on training images in train mode, validated in eval mode, and what was trained is saved."""
@@ -92,6 +99,16 @@ def check_resnet_trained(lab3: Lab) -> None:
     if not validations and not any(run.validations for run in runs):
         bugs.append(Bug("never_validated", "it was never called on validation images while it was trained"))
     fail_for(bugs, run=run.describe())
+
+
+@check("lab3.b", "learns", evidence="trace")
+def check_resnet_learns(lab3: Lab, record_property: RecordProperty) -> None:
+    """The training loss of ResNet falls by more than noise explains."""
+    net = residual_net(lab3)
+    runs = [run for run in training_runs(lab3) if topology(run.layers) == topology(net.layers)]
+    if not runs:
+        no_run(lab3, f"no optimizer step on {net.cls} ({lab3.where(net)}) with training images was seen")
+    judge_learning(lab3, runs, record_property)
 
 
 def copies_validated(lab: Lab, run: Run) -> tuple[PassEvent, ...]:
