@@ -83,15 +83,6 @@ def check_augmented_learns(lab2: Lab, record_property: RecordProperty) -> None:
     judge_learning(lab2, runs, record_property, lambda run: is_calibrated(run, augmented=True))
 
 
-@check("lab2.a", "learns", evidence="trace")
-def check_augmented_learns(lab2: Lab, record_property: RecordProperty) -> None:
-    """On augmented images the training loss falls by more than noise explains."""
-    runs = [run for run in training_runs(lab2) if run.transform is not None and run.transform.is_random]
-    if not runs:
-        no_run(lab2, "no run was trained on augmented images", wanted=lambda run: run.augments)
-    judge_learning(lab2, runs, record_property, lambda run: is_calibrated(run, augmented=True))
-
-
 @check("lab2.a", "observations", evidence="person")
 def check_augmentation_observations(evidence: Evidence) -> None:
     """Validation accuracy with and without augmentation is compared."""
@@ -159,15 +150,6 @@ def check_lab2_accuracy(evidence: Evidence, lab2: Lab, rubric: Rubric, record_pr
 def check_bn_one_batch(lab2: Lab) -> None:
     """The network with BN can learn one batch of real images by heart."""
     with_bn = [net for net in lab2.nets if any(layer.type.startswith("BatchNorm") for layer in net.layers)]
-    if not with_bn:
-        _no_bn(lab2)
-    judge_one_batch(lab2, next(iter(lab2.nets_equal_to(*BN)), None) or with_bn[-1])
-
-
-@check("lab2.b.bn", "one_batch", evidence="challenge")
-def check_bn_one_batch(lab2: Lab) -> None:
-    """The network with BN can learn one batch of real images by heart."""
-    with_bn = [net for net in lab2.nets if any(layer.kind == "bn" for layer in net.layers)]
     if not with_bn:
         _no_bn(lab2)
     judge_one_batch(lab2, next(iter(lab2.nets_equal_to(*BN)), None) or with_bn[-1])
