@@ -16,6 +16,7 @@ from grader.evidence.evidence import LABS, Answers, Evidence, Lab, Predictions, 
 from grader.evidence.passages import Passage
 from grader.execution.architectures import KNOWN, Layers, parameter_count
 from grader.execution.challenge import Challenge
+from grader.execution.overfit import STEPS, Overfit
 from grader.execution.trace_events import (
     BrokenNetEvent,
     DatasetEvent,
@@ -42,7 +43,7 @@ from grader.execution.world import INSIDE
 sys.path.append(str(INSIDE))
 from course_world.operations import Watch
 
-SEEN = Event | Challenge
+SEEN = Event | Challenge | Overfit
 
 
 # -- transforms, loaders, data sets -----------------------------------------------------------------------------------
@@ -122,6 +123,12 @@ def differs(
 ) -> Challenge:
     """A challenge whose outputs differ from those of a known architecture."""
     return Challenge(number, (), {name: (evaluating, training)}, None, **fields)
+
+
+def one_batch(number: int = 0, last: float = 0.001, problem: str | None = None) -> Overfit:
+    """A net trained on one batch, whose loss ends at `last`; with a `problem` it ends early."""
+    steps = STEPS if problem is None else STEPS // 4
+    return Overfit(number, tuple(2.3 + (last - 2.3) * k / (steps - 1) for k in range(steps)), problem)
 
 
 def built(number: int = 0, architecture: str = "simplenn", **fields: Any) -> tuple[SEEN, ...]:
@@ -335,6 +342,7 @@ def lab(role: str, cells: Iterable[Cell | None]) -> Lab:
         ended={"cells": ended, "executed": code, "problem": None},
         events=[e.model_copy(update={"cell": number}) for number, e in seen if isinstance(e, Event)],
         answered=[challenge for _, challenge in seen if isinstance(challenge, Challenge)],
+        overfits=[overfit for _, overfit in seen if isinstance(overfit, Overfit)],
     )
 
 

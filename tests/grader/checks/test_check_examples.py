@@ -11,6 +11,7 @@ import examples_lab1_training
 import examples_lab2_models
 import examples_lab2_sweeps
 import examples_lab3
+import examples_learning
 import examples_part1
 import pytest
 from evidence_builders import Cell, evidence, lab, run
@@ -26,6 +27,7 @@ MODULES = (
     examples_lab2_models,
     examples_lab2_sweeps,
     examples_lab3,
+    examples_learning,
 )
 EXAMPLES: dict[str, list[Example]] = {name: some for module in MODULES for name, some in module.EXAMPLES.items()}
 PAIRS = [
@@ -56,7 +58,7 @@ def test_every_check_has_an_example_of_each_outcome(check: Check) -> None:
 def test_every_check_has_a_weight_and_every_weight_a_check() -> None:
     weighed = {f"{name}/{check}" for name, item in RUBRIC.items.items() for check in item.checks}
     assert weighed == set(CHECKS)
-    assert len(CHECKS) == 67
+    assert len(CHECKS) == 73
 
 
 def test_every_example_belongs_to_a_check() -> None:
