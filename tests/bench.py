@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench_trace import bench_trace
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -42,7 +44,7 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
-BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {"grade": bench_grade}
+BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {"grade": bench_grade, "trace": bench_trace}
 
 
 def main() -> None:
