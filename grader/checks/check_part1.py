@@ -8,15 +8,21 @@ from grader.checks.outcome import check, could_not_check, fail
 from grader.checks.support import EXCERPT
 from grader.evidence.answers import Answer
 from grader.evidence.evidence import Evidence
+from grader.evidence.headings import Line
+from grader.evidence.report import part1_answers
+from grader.evidence.verdicts import leading_verdict
+from grader.rubric import Rubric
 
 ITEMS = [f"part1.{k}" for k in range(1, 11)]
 ARGUES = 3  # words from which a text in the place of a verdict may give one; "depends" is none
 each_question = pytest.mark.parametrize("item", ITEMS)
 
 
-def answer_to(evidence: Evidence, item: str) -> Answer:
+def answer_to(evidence: Evidence, item: str, rubric: Rubric) -> Answer:
     """The answer, or the reason why there is none."""
     answer = evidence.answers.answers.get(item)
+    if answer is None or (answer.verdict is None and not answer.explanation):
+        answer = in_notebooks(evidence, item, rubric) or answer
     if answer is not None:
         return answer
     if evidence.answers.problems:
@@ -25,14 +31,26 @@ def answer_to(evidence: Evidence, item: str) -> Answer:
     number = item.removeprefix("part1.")
     if read:
         fail(f"no answer to problem 1.{number} was found in {read}")
-    fail("no answer was found: the submission has neither answers.yaml nor a PDF report")
+    fail("no answer was found: the submission has neither answers.yaml nor a PDF report, and no notebook holds it")
+
+
+def in_notebooks(evidence: Evidence, item: str, rubric: Rubric) -> Answer | None:
+    """An answer in the Markdown of a notebook; a numbered heading with no verdict below it is another one's."""
+    statements = {name: rubric.items[name].text for name in ITEMS}
+    for lab in evidence.labs.values():
+        cells = [cell for cell in lab.submitted if cell.kind == "markdown"]
+        lines = [Line(text, f"{lab.file}, cell {cell.index + 1}") for cell in cells for text in cell.source.split("\n")]
+        answer = part1_answers(lines, statements).get(item)
+        if answer is not None and (answer.verdict is not None or leading_verdict(answer.explanation)[0] is not None):
+            return answer
+    return None
 
 
 @each_question
 @check("", "verdict", evidence="file")
-def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]]) -> None:
+def check_verdict(item: str, evidence: Evidence, rubric: Rubric, key: dict[str, tuple[bool, ...]]) -> None:
     """The verdict, true or false, is right."""
-    answer = answer_to(evidence, item)
+    answer = answer_to(evidence, item, rubric)
     if answer.verdict is None and answer.problem and len(answer.explanation.split()) >= ARGUES:
         could_not_check(answer.problem.rstrip("."), text=answer.explanation[:EXCERPT], where=answer.source)
     if answer.verdict is None:
@@ -45,9 +63,9 @@ def check_verdict(item: str, evidence: Evidence, key: dict[str, tuple[bool, ...]
 
 @each_question
 @check("", "explanation", evidence="person")
-def check_explanation(item: str, evidence: Evidence) -> None:
+def check_explanation(item: str, evidence: Evidence, rubric: Rubric) -> None:
     """A short explanation supports the judgment."""
-    answer = answer_to(evidence, item)
+    answer = answer_to(evidence, item, rubric)
     if not any(map(str.isalnum, answer.explanation)):
         fail("no explanation stands beside the verdict", where=answer.source)
     could_not_check("for a person to judge", text=answer.explanation[:EXCERPT], where=answer.source)

@@ -102,8 +102,13 @@ def read_report(path: Path, statements: Mapping[str, str] | None = None, *, seco
         line for number, page in enumerate(pages, start=1) for line in _lines(page or "", f"{name}, page {number}")
     ]
     problems = tuple(_problems(name, total, pages, failure))
-    answers = merge(_answers(lines, statements))
+    answers = part1_answers(lines, statements)
     return Report(answers, lab_passages(lines), tuple(page or "" for page in pages), problems)
+
+
+def part1_answers(lines: Sequence[Line], statements: Mapping[str, str] | None) -> dict[str, Answer]:
+    """The answers to part 1 in lines of a report or of a notebook's Markdown; `statements` as in `read_report`."""
+    return merge(_answers(lines, statements))
 
 
 def _extract(content: bytes, seconds: float) -> tuple[int, list[str | None], str]:
