@@ -47,19 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return bank_of_cases.main(options.pattern, options.jobs, options.verbose, options.base)
     if options.command == "calibrate":
-        return _calibrate(options.data, options.seeds, options.out)
+        return _calibrate(options.data, options.seeds, options.out, options.labs)
     return _score(options.predictions, options.labels)
 
 
-def _calibrate(data: Path | None, seeds: int, out: Path) -> int:
-    from grader.calibrate import CalibrationError, calibrate  # what it needs is not handed out to students
+def _calibrate(data: Path | None, seeds: int, out: Path, labs: Sequence[str] | None) -> int:
+    from grader.calibrate import RECIPES, CalibrationError, calibrate  # what it needs is not handed out to students
     from grader.execution.world import CourseDataError
 
     if seeds < 2:
         print("--seeds: a standard deviation needs two or more", file=sys.stderr)
         return USAGE_ERROR
     try:
-        calibrate(data, seeds, out)
+        calibrate(data, seeds, out, labs or tuple(RECIPES))
     except (CalibrationError, CourseDataError) as error:
         print(error, file=sys.stderr)
         return USAGE_ERROR

@@ -16,7 +16,7 @@ import platform
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from grader.calibration import CHECKPOINTS, Calibration, Distribution, Measured,
 from grader.evidence.runs import build_runs
 from grader.execution.kernel import Limits
 from grader.execution.notebook import run_notebook
+from grader.execution.overfit import Overfit
 from grader.execution.trace_events import read_events
 from grader.execution.world import World, build_world
 from grader.submission.read import read_notebook
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
+LIMITS = Limits(cell=3_600.0, notebook=3_600.0, start=600.0, challenge=600.0)  # a busy machine only takes longer
 
 
 class CalibrationError(Exception):
@@ -126,7 +128,7 @@ def run_once(recipe: Recipe, world: World, seed: int) -> Sample:
         work, out = folder / "work", folder / "out"
         (work / "saved_model").mkdir(parents=True)
         notebook = notebook_for(recipe, seed)
-        asyncio.run(run_notebook(notebook, work, folder / "scratch", out, world, Limits()))
+        asyncio.run(run_notebook(notebook, work, folder / "scratch", out, world, LIMITS))
         return _read(out, recipe)
 
 
@@ -134,10 +136,11 @@ def _read(out: Path, recipe: Recipe) -> Sample:
     ended = json.loads((out / "cells.json").read_text())
     failed = next((cell["error"] for cell in ended["cells"] if cell["status"] != "ok"), ended["problem"])
     runs = build_runs(read_events(out / "trace.jsonl")[0], {}, ended["executed"])
-    overfits = json.loads((out / "overfits.json").read_text())
-    if failed or len(runs) != 2 or not overfits or runs[0].first_loss is None:
-        raise CalibrationError(f"{recipe.notebook}: {failed or f'{len(runs)} runs, {len(overfits)} nets on one batch'}")
-    return Sample(runs[0].losses, runs[1].losses, runs[0].first_loss, overfits[-1]["losses"][-1])
+    overfits = [Overfit(**overfit) for overfit in json.loads((out / "overfits.json").read_text())]
+    last = overfits[-1].last if overfits else None
+    if failed or len(runs) != 2 or last is None or runs[0].first_loss is None:
+        raise CalibrationError(f"{recipe.notebook}: {failed or f'{len(runs)} runs, last loss on one batch: {last}'}")
+    return Sample(runs[0].losses, runs[1].losses, runs[0].first_loss, last)
 
 
 def measure(recipe: Recipe, world: World, seeds: int, command: str) -> Measured:
@@ -198,25 +201,36 @@ def plot(calibration: Calibration, path: Path) -> None:
     """One row a lab: fall of the loss against noise, first loss, last loss on one batch; thresholds are dashed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 3.2 * max(len(calibration.labs), 1)), layout="constrained")
-    rows = figure.subplots(max(len(calibration.labs), 1), 3, squeeze=False)
-    for row, (lab, sources) in zip(rows, sorted(calibration.labs.items()), strict=True):
-        for source, measured in sources.items():
-            steps = max(measured.falls, default=0)
-            what = f"fall of the loss in {steps} steps (grey: learning rate 0)"
-            _histogram(row[0], measured.noise, "0.6", "")
-            _histogram(row[0], measured.falls[steps], COLORS[source], source)
-            row[0].set(title=f"{lab}: {what}")
-            _histogram(row[1], measured.first_loss, COLORS[source], source)
-            row[1].set(title=f"{lab}: first loss of a fresh net")
-            _histogram(row[2], measured.overfit, COLORS[source], source)
-            row[2].set(title=f"{lab}: last loss on one batch", xlabel="dashed: mean ± 4 standard deviations")
-        for axis in row:
-            axis.legend()
-            axis.set_ylabel("seeds")
-    figure.savefig(path, dpi=100)
+    labs = sorted(calibration.labs.items())
+    figure = Figure(figsize=(15, 3.4 * max(len(labs), 1)), layout="constrained")
+    for row, (lab, sources) in zip(figure.subplots(max(len(labs), 1), 3, squeeze=False), labs, strict=False):
+        steps = {source: max(measured.falls) for source, measured in sources.items() if measured.falls}
+        falls = {source: sources[source].falls[known] for source, known in steps.items()}
+        most = max(steps.values(), default=0)
+        _panel(row[0], f"{lab}: fall of the loss in {most} steps", falls, "learning rate 0", _noise(sources))
+        _panel(row[1], f"{lab}: first loss of a fresh net", {s: m.first_loss for s, m in sources.items()})
+        _panel(row[2], f"{lab}: last loss on one batch", {s: m.overfit for s, m in sources.items()})
+    figure.suptitle("The reference over many seeds; dashed: thresholds, 4 standard deviations from the mean")
+    figure.savefig(path, dpi=90)
 
 
-def _histogram(axis: Any, distribution: Distribution, color: str, label: str) -> None:
-    axis.hist(distribution.values, bins=8, color=color, alpha=0.6, label=label or None)
-    axis.axvline(distribution.threshold, color=color, linestyle="--")
+def _noise(sources: Mapping[Source, Measured]) -> Distribution:
+    """Of the source where it is largest."""
+    return max((measured.noise for measured in sources.values()), key=lambda noise: noise.threshold)
+
+
+def _panel(
+    axis: Any, title: str, found: Mapping[Source, Distribution], other: str = "", noise: Distribution | None = None
+) -> None:
+    """Histograms by source on common bins, each with its threshold."""
+    named = [(str(source), COLORS[source], distribution) for source, distribution in found.items()]
+    if noise is not None:
+        named.append((other, "0.5", noise))
+    numbers = [number for _, _, d in named for number in (*d.values, d.threshold)]
+    low, high = min(numbers), max(numbers)
+    margin = 0.03 * (high - low)
+    for name, color, d in named:
+        axis.hist(d.values, bins=40, range=(low - margin, high + margin), color=color, alpha=0.6, label=name)
+        axis.axvline(d.threshold, color=color, linestyle="--", label=f"{name}: {d.threshold:.3g}")
+    axis.set(title=title, ylabel="seeds", xlabel="loss")
+    axis.legend(fontsize="small")
