@@ -83,6 +83,9 @@ def _judged_elsewhere(lab: Lab, net: NetEvent, departure: Departure | None) -> b
     """The net departs in its BN alone, or as the one with ReLU does."""
     if _known(lab, net):
         return True
+    order = [layer.kind for layer in net.layers if layer.kind in ("conv", "bn")]
+    if "bn" in order and order != ["conv", "bn"] * 2:
+        return True
     of_relu = (_departure(other, "ReLU") for other in lab.nets if any(layer.type == "ReLU" for layer in other.layers))
     return departure is not None and (departure.credit in OF_BN or departure in of_relu)
 

@@ -43,6 +43,8 @@ def data(transform: object) -> Cell:
 
 SHIFTED = AUGMENTED.model_copy(update={"max_shift": 2})
 CROPPED = AUGMENTED.model_copy(update={"flips": False})
+MIRRORED = AUGMENTED.model_copy(update={"always_flipped": True})
+UPSIDE_DOWN = AUGMENTED.model_copy(update={"flips": False, "other": True})
 IN_THE_LOOP = Cell("", (*built(1), fed(1, seen=AUGMENTED), *run(1)))
 AUGMENTATION = [
     passes("crop and flip", work()),
@@ -50,6 +52,8 @@ AUGMENTATION = [
     fails("flips alone", work(data=data(FLIPPED)), "nothing is cropped, with flips", 0.5),
     fails("crops alone", work(data=data(CROPPED)), "the largest shift is 4 pixels, without flips", 0.5),
     fails("another padding", work(data=data(SHIFTED)), "a padding of 4 and random flips; the largest shift is 2", 0.5),
+    fails("all mirrored", work(data=data(MIRRORED)), "the largest shift is 4 pixels, every image is flipped", 0.5),
+    stays_open("flips of another kind", work(data=data(UPSIDE_DOWN)), "whether these are flips of another kind"),
     fails("made, but not handed on", work(data=data(PLAIN)), "every image reached the network the same way"),
     fails(
         "an import fails elsewhere", work(data=data(PLAIN), late=ELSEWHERE), "every image reached the network the same"
@@ -106,7 +110,7 @@ BN_ARCHITECTURE = [
     fails(
         "after one convolution",
         only(bn=variant("simplenn_bn", layers=ONE_BN)),
-        "SimpleNN (cell 3): no BN behind conv2",
+        "SimpleNN (cell 3) is conv -> bn -> conv (no BN behind conv2); expected conv -> bn -> conv -> bn",
         0.25,
     ),
     fails("constructed, never called", only("a", bn=NEVER_CALLED), "48 parameters, but forward() never calls them"),
@@ -134,6 +138,8 @@ BN_TRAINED = [
     passes("fresh", work()),
     passes("one of several", work(bn=Cell("", CONTINUED))),
     passes("weights drawn again", only(bn=REDRAWN)),
+    passes("flips alone, which count in (a)", work(data=data(FLIPPED))),
+    passes("BN behind one convolution, which counts above", only(bn=variant("simplenn_bn", layers=ONE_BN))),
     passes("BN behind the activation", only(bn=variant("simplenn_bn", layers=layers_for("simplenn_bn_last")))),
     passes("Adam", only(bn=Cell("", bn_run(2, kind="Adam", lr=0.001)))),
     fails("never in train mode", only(bn=Cell("", bn_run(2, training=False))), "call train() every epoch", 0.5),
@@ -201,7 +207,28 @@ OTHER_GRADIENT = Cell("", (net(5, "simplenn_bn_swish"), differs(5, "simplenn_bn_
 HALF = variant("simplenn_bn", layers=layers_for("simplenn_bn_swish")[:4] + layers_for("simplenn_bn")[3:])
 EXP = {"definitions": Cell(DEFINITIONS.replace("x * torch.sigmoid(x)", "x / (1 + torch.exp(-x))"))}
 FUNCTIONAL_SILU = {"definitions": Cell(DEFINITIONS.replace("x * torch.sigmoid(x)", "F.silu(x)"))}
+
+
+def of_type(layers: tuple[LayerRecord, ...], activation: str) -> tuple[LayerRecord, ...]:
+    """The same operations with another activation in the place of ReLU."""
+    return tuple(layer.model_copy(update={"type": activation}) if layer.type == "ReLU" else layer for layer in layers)
+
+
+BN_LAST = Cell(
+    "",
+    (
+        net(5, layers=layers_for("simplenn_bn_last_swish")),
+        differs(5, "simplenn_bn_swish", deviations=("simplenn_bn_last_swish",)),
+    ),
+)
+OWN_AND_ONE_BN = variant("simplenn_bn", layers=of_type(ONE_BN, "Exp"))
 SWISH_ARCHITECTURE = [
+    passes("BN behind the activation, which counts in its question", only(swish=BN_LAST)),
+    passes("BN behind one convolution", only(swish=variant("simplenn_bn", layers=of_type(ONE_BN, "Swish")))),
+    stays_open("by exp, BN behind one convolution", only(swish=OWN_AND_ONE_BN), "must be compared by a person"),
+    fails(
+        "GELU", only(swish=variant("simplenn_bn", layers=of_type(layers_for("simplenn_bn"), "GELU"))), "found GELU", 0.5
+    ),
     passes("x * sigmoid(x)", work()),
     passes("by exp", work(**EXP)),
     passes("without BN", only(swish=Cell("", built(5, "simplenn_swish")))),
