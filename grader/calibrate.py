@@ -3,7 +3,8 @@
     python -m grader calibrate [--data DIR] --seeds 20 --out grader/calibration.json
 
 For each lab the notebook is cut to what its first training needs; a cell that trains a fresh net with learning rate 0
-follows, which shows what noise does to the loss of a net that cannot learn. Entries of the other source of data stay.
+follows, which shows what noise does to the loss of a net that cannot learn. The file is written after each seed: a
+measurement that was interrupted goes on where it ended, one with as many seeds is replaced, the other source's stay.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import os
 import platform
 import re
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fixtures import embedded, submissions
-from grader.calibration import CHECKPOINTS, Calibration, Distribution, Measured, Source, fall, read
+from grader.calibration import CHECKPOINTS, Calibration, Distribution, Measured, Side, Source, fall, read
 from grader.evidence.runs import build_runs
 from grader.execution.kernel import Limits
 from grader.execution.notebook import run_notebook
@@ -143,25 +143,47 @@ def _read(out: Path, recipe: Recipe) -> Sample:
     return Sample(runs[0].losses, runs[1].losses, runs[0].first_loss, last)
 
 
-def measure(recipe: Recipe, world: World, seeds: int, command: str) -> Measured:
-    """All seeds of one lab on one source of data. Raises CalibrationError."""
-    samples = [run_once(recipe, world, seed) for seed in range(seeds)]
+@dataclass(frozen=True)
+class Conditions:
+    """By what and on what is measured."""
+
+    command: str
+    versions: dict[str, str]
+    hardware: str
+    setting: str
+
+    def hold(self, measured: Measured) -> bool:
+        """Whether an earlier measurement was made alike, so that it can be continued."""
+        then = measured.versions, measured.hardware, measured.setting
+        return then == (self.versions, self.hardware, self.setting)
+
+
+def extended(known: Measured | None, samples: Sequence[Sample], conditions: Conditions) -> Measured:
+    """The measurement so far with the values of more seeds."""
     steps = min(len(sample.losses) for sample in samples)
+    falls = {n: [fall(sample.losses, n) for sample in samples] for n in CHECKPOINTS if n <= steps}
+    known_falls = known.falls if known is not None else dict.fromkeys(falls)
     return Measured(
-        command=command,
-        versions={"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
-        hardware=hardware(),
-        setting=recipe.setting,
-        seeds=seeds,
-        falls={
-            known: Distribution.of([fall(sample.losses, known) for sample in samples], "below")
-            for known in CHECKPOINTS
-            if known <= steps
-        },
-        noise=Distribution.of([fall(sample.frozen, len(sample.frozen)) for sample in samples], "above"),
-        first_loss=Distribution.of([sample.first_loss for sample in samples], "above"),
-        overfit=Distribution.of([sample.overfit for sample in samples], "above"),
+        **asdict(conditions),
+        seeds=len(samples) + (known.seeds if known is not None else 0),
+        falls={n: _added(known_falls[n], values, "below") for n, values in falls.items() if n in known_falls},
+        noise=_added(
+            known.noise if known is not None else None, [fall(s.frozen, len(s.frozen)) for s in samples], "above"
+        ),
+        first_loss=_added(
+            known.first_loss if known is not None else None, [sample.first_loss for sample in samples], "above"
+        ),
+        overfit=_added(known.overfit if known is not None else None, [sample.overfit for sample in samples], "above"),
     )
+
+
+def _added(known: Distribution | None, values: Sequence[float], side: Side) -> Distribution:
+    return Distribution.of([*(known.values if known is not None else ()), *values], side)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what the losses depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def hardware() -> str:
@@ -174,7 +196,10 @@ def hardware() -> str:
 
 
 def calibrate(data: Path | None, seeds: int, out: Path, labs: Sequence[str] = tuple(RECIPES)) -> Calibration:
-    """Measure these labs, and write `out` and a picture beside it after each. Raises CalibrationError."""
+    """Measure these labs with two seeds or more; `out` and a picture beside it are written after each seed.
+
+    Raises CalibrationError.
+    """
     source: Source = "embedded" if data is None else "course"
     given = "" if data is None else "--data DIR "
     command = f"python -m grader calibrate {given}--seeds {seeds}"
@@ -186,11 +211,18 @@ def calibrate(data: Path | None, seeds: int, out: Path, labs: Sequence[str] = tu
         world = build_world(data, folder / "world")
         calibration = read(out)
         for lab in labs:
-            started = time.perf_counter()
-            calibration = calibration.with_(lab, source, measure(RECIPES[lab], world, seeds, command))
-            out.write_text(calibration.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            plot(calibration, out.with_suffix(".png"))
-            print(f"{lab}, {source}: {seeds} seeds in {time.perf_counter() - started:.0f} s", flush=True)
+            conditions = Conditions(command, versions(), hardware(), RECIPES[lab].setting)
+            known = calibration.labs.get(lab, {}).get(source)
+            if known is not None and (known.seeds >= seeds or not conditions.hold(known)):
+                known = None
+            samples: list[Sample] = []
+            for seed in range(known.seeds if known is not None else 0, seeds):
+                samples.append(run_once(RECIPES[lab], world, seed))
+                if len(samples) > 1 or known is not None:
+                    calibration = calibration.with_(lab, source, extended(known, samples, conditions))
+                    out.write_text(calibration.model_dump_json(indent=1) + "\n", encoding="utf-8")
+                    plot(calibration, out.with_suffix(".png"))
+            print(f"{lab}, {source}: {seeds} seeds", flush=True)
     return calibration
 
 
@@ -233,4 +265,5 @@ def _panel(
         axis.hist(d.values, bins=40, range=(low - margin, high + margin), color=color, alpha=0.6, label=name)
         axis.axvline(d.threshold, color=color, linestyle="--", label=f"{name}: {d.threshold:.3g}")
     axis.set(title=title, ylabel="seeds", xlabel="loss")
+    axis.locator_params(axis="x", nbins=6)
     axis.legend(fontsize="small")

@@ -62,9 +62,10 @@ def _train(known: Net, losses: list[float]) -> None:
     ends = time.process_time() + SECONDS
     for _ in range(STEPS):
         loss = functional.cross_entropy(_scores(net(images)), labels)
-        if not math.isfinite(float(loss)):
+        value = loss.detach().item()
+        if not math.isfinite(value):
             raise StoppedError("the loss is not a finite number")
-        losses.append(round(float(loss), 5))
+        losses.append(round(value, 5))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
