@@ -21,6 +21,7 @@ from evidence_builders import (
     run,
 )
 from notebook_lab1 import (
+    DATA,
     HELD_OUT,
     NO_GPU_HERE,
     NO_PACKAGE,
@@ -156,6 +157,7 @@ PARAMETER_COUNT = [
 ]
 
 UNSCALED = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "low": 0.0, "high": 1.0}
+NO_NETWORK = "URLError: <urlopen error [Errno -2] Name or service not known>"
 BARE = dataset("train", transform="ToTensor()")
 PREPROCESSING = [
     passes("normalised", work()),
@@ -164,6 +166,13 @@ PREPROCESSING = [
     passes("seen at the data set alone", work(**only(training()))),
     fails("only ToTensor", work(**only(training(fed(**UNSCALED)))), "not normalised: values from 0.0 to 1.0", 0.5),
     fails("only ToTensor, never fed", work(**only(training()), data=Cell("", (BARE,))), "are not normalised", 0.5),
+    passes("validation alike", work(**only(training(fed(), fed(split="val", loader=1), *DATA)))),
+    fails(
+        "only in training",
+        work(**only(training(*DATA, fed(), fed(split="val", loader=1, **UNSCALED)))),
+        "the validation images are not normalised as the training images are: values from 0.0 to 1.0",
+        0.5,
+    ),
     fails("bytes", work(**only(training(fed(dtype="uint8")))), "cell 5: the model was fed uint8 images"),
     fails("flat", work(**only(training(fed(shape=(128, 3072))))), "expected float (N, 3, 32, 32)"),
     fails("nothing", work(**only(training()), data=None), "no preprocessed training images were seen"),
@@ -206,6 +215,14 @@ COURSE_DATASET = [
         "torchvision's",
         work(data=Cell("train = torchvision.datasets.CIFAR10('.', train=True)"), **only(training())),
         "was not made with mode='train' or 'val'; torchvision.datasets was used instead",
+    ),
+    fails(
+        "torchvision's, which cannot be downloaded here",
+        work(
+            data=raised(NO_NETWORK, "from torchvision import datasets\ntrain = datasets.CIFAR10('.', download=True)"),
+            **only(training()),
+        ),
+        "torchvision.datasets was used instead",
     ),
     fails(
         "none, and an import fails elsewhere", work(data=None, **only(training()), late=raised(NO_PACKAGE)), "not made"
