@@ -51,8 +51,8 @@ def _without_strings(source: str) -> str:
 def replaces_relu(layers: tuple[LayerRecord, ...]) -> bool:
     """A whole net with a sigmoid, or with no ReLU at all: its author tried to use Swish."""
     types = {layer.type for layer in layers}
-    whole = sum(layer.weight is not None for layer in layers) >= LAYERS
-    return not types.isdisjoint(PARTS) or (whole and "ReLU" not in types)
+    weights = sum(layer.weight is not None for layer in layers)
+    return (weights > 1 and not types.isdisjoint(PARTS)) or (weights >= LAYERS and "ReLU" not in types)
 
 
 def has_swish(run: Run) -> bool:
@@ -60,8 +60,8 @@ def has_swish(run: Run) -> bool:
     return run.is_any(*SWISH) or (replaces_relu(run.layers) and not run.is_any(*RELU))
 
 
-def no_swish(lab: Lab) -> None:
-    """No net equals SimpleNN with Swish: how far the nearest one got; nothing where it departs in its BN alone."""
+def nearest(lab: Lab) -> NetEvent:
+    """No net equals SimpleNN with Swish: the nearest one where it departs in its BN alone, or how far it got."""
     of_relu = lab.nets_equal_to(*RELU)
     tried = [net for net in lab.nets if replaces_relu(net.layers) and net not in of_relu]
     if not tried:
@@ -77,6 +77,7 @@ def no_swish(lab: Lab) -> None:
         differs(lab, net, departure, own=simplenn.unnamed(net.layers))
     if not _known(lab, net) and not all(kind == "Swish" for kind in _activations(net)):
         _by_a_person(lab, net)
+    return net
 
 
 def _judged_elsewhere(lab: Lab, net: NetEvent, departure: Departure | None) -> bool:
