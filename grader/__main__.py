@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     calibrating = commands.add_parser("calibrate", help="measure the thresholds that the checks of learning use")
     calibrating.add_argument("--data", type=Path, help="the course's data folder (the embedded data set)")
     calibrating.add_argument("--seeds", type=int, default=20, help="trainings of each lab (20)")
+    calibrating.add_argument("--labs", nargs="+", choices=("lab1", "lab2", "lab3"), help="these alone")
     calibrating.add_argument(
         "--out", type=Path, default=Path("grader/calibration.json"), help="file to write or update"
     )
