@@ -57,11 +57,13 @@ def _continued(lab: Lab) -> Iterator[str]:
 
 
 def _other_rates(lab: Lab) -> Iterator[str]:
-    """Learning rates that a cell's saved output names and with which no step was taken in that cell."""
+    """Learning rates that a cell's saved output names and with which no step was taken in it or before."""
     for cell in lab.submitted:
         runs = [run for run in lab.runs if cell.index in run.cells]
+        # Results of a run may be kept and shown again by a later cell.
+        earlier = [run for run in lab.runs if run.cells and run.cells[0] <= cell.index]
         claimed = {float(number) for number in RATE.findall(stream_text(cell, "stdout"))}
-        wrong = sorted(r for r in claimed if 0 < r < MAX_RATE and not any(_had_rate(run, r) for run in runs))
+        wrong = sorted(r for r in claimed if 0 < r < MAX_RATE and not any(_had_rate(run, r) for run in earlier))
         if runs and wrong:
             real = ", ".join(f"{rate:g}" for rate in sorted({run.rate for run in runs}, reverse=True))
             named = ", ".join(f"{rate:g}" for rate in wrong)

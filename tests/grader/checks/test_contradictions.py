@@ -98,6 +98,12 @@ def test_what_a_cell_without_a_training_prints_is_no_claim() -> None:
     assert flags("lab2", Cell("print(0)", printed="lr = 0.1")) == []
 
 
+def test_a_result_that_was_kept_may_be_shown_again() -> None:
+    again = trained("lr=0.1: 0.7012\nlr=0.01: 0.6866\n")
+    assert flags("lab2", Cell("train(0.1)", (*built(1), *run(1, rates=(0.1,)))), again) == []
+    assert len(flags("lab2", again, Cell("train(0.1)", (*built(1), *run(1, rates=(0.1,)))))) == 1
+
+
 # -- an output of another notebook -----------------------------------------------------------------------------------
 
 
