@@ -96,6 +96,9 @@ def check_resnet_trained(lab3: Lab) -> None:
         could_not_check(f"{where} loads weights that were not trained in this notebook: a person must look")
     validations = run.validations or copies_validated(lab3, run)
     bugs = loop_bugs(run) + validation_bugs(replace(run, validations=validations)) + saved_untrained(lab3)
+    if run.loss_kind == "cross_entropy" and run.loss_fed == "probabilities":
+        sentence = f"{run.where}: cross-entropy applies softmax itself: feed it logits, without your softmax"
+        bugs.append(Bug("softmax_and_loss", sentence))
     if not validations and not any(run.validations for run in runs):
         bugs.append(Bug("never_validated", "it was never called on validation images while it was trained"))
     fail_for(bugs, run=run.describe())

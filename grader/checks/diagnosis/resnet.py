@@ -83,6 +83,7 @@ class _Walk:
     def _block(self, start: int, block: Block) -> int:
         """From the position whose output enters the block to the one that leaves it."""
         first = self._main_convolution(start, block)
+        self._stride_in_second(first, block)
         self._convolution(first, f"{block.name} conv1", Convolution(block.channels, 3, block.stride, 1))
         place = self._bn_and_relu(first.last, f"{block.name} conv1")
         readers = self._main_readers(place)
@@ -95,6 +96,19 @@ class _Walk:
         place = self._bn(second.last, f"{block.name} conv2")
         added = self._addition(place, start, block)
         return self._relu_behind_addition(added, block)
+
+    def _stride_in_second(self, first: Step, block: Block) -> None:
+        """Half the maps, but one convolution later than in the paper."""
+        place = first.last
+        for _ in range(3):  # BN, ReLU, and the second convolution
+            readers = self._main_readers(place)
+            if len(readers) != 1:
+                return
+            place = readers[0].last
+        second = self.graph.layers[place]
+        strides = [Convolution.of(record).stride for record in (first.record, second)]
+        if block.stride == 2 and second.type == "Conv2d" and strides == [1, 2]:
+            raise _Found(f"{block.name}: stride 2 expected in conv1; found in conv2", "other_order")
 
     def _main_convolution(self, start: int, block: Block) -> Step:
         """The convolution that a second one follows; the other reader of a block's input is its shortcut."""

@@ -201,6 +201,7 @@ TRAINED = [
     passes("Adam, nothing saved", work(training=training(*run(kind="AdamW", rates=(0.001,))))),
     passes("goes on from its checkpoint", work(training=training(loaded(steps=40), *run(earlier_steps=40)))),
     fails("eval mode", work(training=training(*run(training=False))), "call train() every epoch", 0.5),
+    fails("softmax", work(training=training(*run(loss_fed="probabilities"))), "applies softmax itself", 0.5),
     fails("gradients add up", work(training=training(*run(fresh_gradients=False))), "call zero_grad()", 0.5),
     fails(
         "validation in train mode",

@@ -98,6 +98,14 @@ def styled(style: str) -> Build:
     return lambda: student.ResNet(style)
 
 
+def strided(stride: int) -> nn.Module:
+    """ResNet-20 with another stride in stage 2."""
+    net = student.ResNet("zeros by cat")
+    net.blocks[3].conv1.stride = (stride, stride)
+    net.blocks[3].shortcut = lambda x: torch.cat([x, torch.zeros_like(x)], dim=1)
+    return net
+
+
 def behind_conv1(block: student.Block, x: Tensor) -> Tensor:
     y = block.conv1(x)
     return F.relu(block.bn2(block.conv2(F.relu(block.bn1(y)))) + y)
@@ -220,8 +228,8 @@ RESNET: list[tuple[Build, str, str]] = [
     ),
     (
         styled("stride in the second"),
-        "stage 2 block 1 conv1: kernel 3, stride 2, padding 1 expected; found stride 1",
-        "other_stride",
+        "stage 2 block 1: stride 2 expected in conv1; found in conv2",
+        "other_order",
     ),
     (
         styled("pooled after the stem"),
@@ -259,6 +267,11 @@ RESNET: list[tuple[Build, str, str]] = [
         lambda: Stem(nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU()),
         "no BN behind the first convolution",
         "bn_not_behind_each_convolution",
+    ),
+    (
+        lambda: strided(1),
+        "stage 2 block 1 conv1: kernel 3, stride 2, padding 1 expected; found stride 1",
+        "other_stride",
     ),
     (
         lambda: Head(nn.Flatten(), nn.Linear(4096, 10)),
