@@ -104,7 +104,7 @@ def differs(lab: Lab, net: NetEvent, departure: Departure | None, *, own: Sequen
     compared = [pair for challenge in answered for pair in challenge.differences.values()]
     if not compared:
         problem = next((c.problem for c in answered if c.problem), "it was not asked")
-        could_not_check(f"{name} has the right layers, but its outputs could not be compared: {problem}")
+        could_not_check(f"{name}: nothing is found to differ, but its outputs could not be compared: {problem}")
     evaluating, training = min(compared, key=max)
     what = f"with the same weights on the same images its logits differ by up to {evaluating:.2g} in eval mode"
     outputs = f"{what} and {training:.2g} in train mode"

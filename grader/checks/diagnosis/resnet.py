@@ -250,7 +250,7 @@ class _Walk:
             raise _Found(f"{name}: {found}", credit)
 
     def _bn(self, place: int, name: str) -> int:
-        readers = self._main_readers(place)
+        readers = self._main_readers(place) or [self.graph.step(reader) for reader in self.graph.readers[place]]
         if len(readers) != 1:
             raise UnsureError
         step = readers[0]
@@ -262,7 +262,7 @@ class _Walk:
         if step.type in ACTIVATIONS and len(behind) == 1 and self.graph.layers[behind[0]].type == "BatchNorm2d":
             raise _Found(f"BN stands behind the activation of {name}; expected before", "bn_behind_activation")
         if step.is_sure or step.type == "Add":
-            raise _Found(f"no BN behind {name}", "bn_not_behind_each_convolution")
+            raise _Found(f"no BN behind {name}", "bn_missing")
         raise UnsureError
 
     def _bn_and_relu(self, place: int, name: str) -> int:

@@ -98,6 +98,10 @@ def styled(style: str) -> Build:
     return lambda: student.ResNet(style)
 
 
+def without_second_bn(block: student.Block, x: Tensor) -> Tensor:
+    return F.relu(block.conv2(F.relu(block.bn1(block.conv1(x)))) + x)
+
+
 def strided(stride: int) -> nn.Module:
     """ResNet-20 with another stride in stage 2."""
     net = student.ResNet("zeros by cat")
@@ -257,7 +261,8 @@ RESNET: list[tuple[Build, str, str]] = [
         "stage 1 block 1: a projection in the shortcut; the identity expected",
         "other_shortcut",
     ),
-    (first_block(without_bn), "no BN behind stage 1 block 1 conv1", "bn_not_behind_each_convolution"),
+    (first_block(without_second_bn), "no BN behind stage 1 block 1 conv2", "bn_missing"),
+    (first_block(without_bn), "no BN behind stage 1 block 1 conv1", "bn_missing"),
     (
         lambda: Stem(nn.Conv2d(3, 16, 7, 1, 3), nn.BatchNorm2d(16), nn.ReLU()),
         "the first convolution: kernel 3, stride 1, padding 1 expected; found kernel 7, padding 3",
@@ -266,7 +271,7 @@ RESNET: list[tuple[Build, str, str]] = [
     (
         lambda: Stem(nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU()),
         "no BN behind the first convolution",
-        "bn_not_behind_each_convolution",
+        "bn_missing",
     ),
     (
         lambda: strided(1),
