@@ -33,6 +33,7 @@ class Execution:
     scratch: Path
     limits: Limits
     seed: int
+    may_overfit: int
     started: float = field(default_factory=time.monotonic)
     results: dict[int, CellResult] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
@@ -54,12 +55,19 @@ class Execution:
 
 
 async def run_notebook(
-    notebook: dict[str, Any], workdir: Path, scratch: Path, out: Path, world: World, limits: Limits
+    notebook: dict[str, Any],
+    workdir: Path,
+    scratch: Path,
+    out: Path,
+    world: World,
+    limits: Limits,
+    *,
+    one_batch: bool = True,
 ) -> None:
     """Run a notebook of format 4 in `workdir` and write its evidence to `out`.
 
     `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, cells.json, trace.jsonl,
-    challenges.json and overfits.json. Raises KernelStartError.
+    challenges.json and overfits.json; without `one_batch` no net is trained for the latter. Raises KernelStartError.
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch = scratch / out.name
@@ -68,7 +76,7 @@ async def run_notebook(
     copy = runnable(notebook["cells"])
     environment = kernel_environment(world, home, scratch / "trace.jsonl", limits.memory_bytes)
     async with start_kernel(copy, workdir, scratch, environment, limits) as client:
-        execution = Execution(client, scratch, limits, _seed(notebook))
+        execution = Execution(client, scratch, limits, _seed(notebook), MAX_ASKED if one_batch else 0)
         ready, _, execution.trace_end = read_events(execution.trace)
         if not any(isinstance(event, ReadyEvent) for event in ready):
             raise KernelStartError("the kernel started without the small course world")
@@ -125,7 +133,7 @@ async def _overfit_new_kind(execution: Execution, net: NetEvent) -> None:
     kind = signature(net)
     if kind in execution.overfitted or not can_learn(net):
         return
-    if len(execution.overfits) < MAX_ASKED and execution.problem is None:
+    if len(execution.overfits) < execution.may_overfit and execution.problem is None:
         execution.overfitted.add(kind)
         execution.overfits.append(await _overfit(execution, net))
 

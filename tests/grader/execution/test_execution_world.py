@@ -127,7 +127,7 @@ def test_untrusted_file_is_read_in_part_or_refused(tmp_path: Path) -> None:
 
 
 def test_submitted_notebook_is_kept_in_format_4(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ran(*_arguments: object) -> None:
+    async def ran(*_arguments: object, **_options: object) -> None:
         """In place of a kernel."""
 
     monkeypatch.setattr(run, "run_notebook", ran)
