@@ -189,6 +189,10 @@ def check_rate_comparison(lab2: Lab) -> None:
     plain = any(not run.has_bn and is_larger(run) for run in training_runs(lab2))
     if not with_bn:
         no_run(lab2, "nothing to compare: no network with BN was trained")
+    astray = [run for run in lab2.runs if not run.updates_called_net and is_larger(run)]
+    if astray and not plain:
+        other = "the optimizer steps another network than the one that is called"
+        fail(f"{astray[0].where}: the network that BN is compared with was never trained: {other}")
     if not plain and len({run.rate for run in with_bn}) < 2:
         found = f"with BN the only learning rate is {found_rates(with_bn)}"
         no_run(

@@ -183,7 +183,14 @@ LARGER_RATE = [
     stays_open("hindered", only("a", "bn", late=HINDERED), "cell 5 raised AssertionError"),
 ]
 
+LEFT_BEHIND = Cell("", (*built(3), *run(4, rates=(0.1,), fed=3, earlier_steps=40)))
 COMPARISON = [
+    fails(
+        "the other network was never trained",
+        only("bn", "bn_large", plain_large=LEFT_BEHIND),
+        "cell 4: the network that BN is compared with was never trained: the optimizer steps another network",
+    ),
+    passes("done again", only("bn_large", "plain_large", bn=LEFT_BEHIND)),
     passes("with and without BN", only("a", "plain_large", "bn_large")),
     passes("BN at two rates", only("bn", "bn_large")),
     fails("one rate", only("a", "bn_large"), "nothing to compare: with BN the only learning rate is 0.1 (cell 4)"),
