@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from grader.checks.claims import mentions
@@ -62,23 +62,38 @@ def _how(lab: Lab, trial: Trial) -> str:
     return f"{short or 'with another learning rate'} ({trial.run.where})"
 
 
-def best_trial(lab: Lab, runs: Iterable[tuple[Run, float]], rubric: Rubric) -> Trial | None:
-    """The run that earns most, each given with its share before its shortcomings count."""
+def best_trials(
+    lab: Lab,
+    runs: Sequence[tuple[Run, float]],
+    values: Sequence[float],
+    has: Callable[[Run, float], bool],
+    rubric: Rubric,
+) -> dict[float, Trial | None]:
+    """For each value the run that earns most, each run given with its share before its shortcomings count.
+
+    Of equal ones it is that of the cell with most of the values, which is the sweep's own and not another question's.
+    """
     trials = [Trial(run, share * rubric.share(shortcomings(lab, run))) for run, share in runs]
-    return max(trials, key=lambda trial: trial.worth, default=None)
+    with_value = {value: [trial for trial in trials if has(trial.run, value)] for value in values}
+    cells = Counter(cell for found in with_value.values() for cell in {trial.run.where for trial in found})
+
+    def merit(trial: Trial) -> tuple[float, int]:
+        return trial.worth, cells[trial.run.where]
+
+    return {value: max(found, key=merit, default=None) for value, found in with_value.items()}
 
 
 def learning_rates(lab: Lab, rates: Sequence[float], rubric: Rubric) -> dict[float, Trial | None]:
     """The best trial with each learning rate."""
-    runs = training_runs(lab)
-    return {rate: best_trial(lab, ((run, 1.0) for run in runs if same(run.rate, rate)), rubric) for rate in rates}
+    runs = [(run, 1.0) for run in training_runs(lab)]
+    return best_trials(lab, runs, rates, lambda run, rate: same(run.rate, rate), rubric)
 
 
 def strengths(lab: Lab, values: Sequence[float], rubric: Rubric) -> dict[float, Trial | None]:
     """The best trial with each L2 strength and no L1 penalty; at another learning rate than 0.01 it is worth less."""
     less = rubric.share("another_learning_rate")
     runs = [(run, 1.0 if same(run.rate, 0.01) else less) for run in training_runs(lab) if not has_l1(run)]
-    return {value: best_trial(lab, (pair for pair in runs if has_l2(pair[0], value)), rubric) for value in values}
+    return best_trials(lab, runs, values, has_l2, rubric)
 
 
 def runs_of(wanted: dict[float, Trial | None]) -> list[Run]:

@@ -164,6 +164,8 @@ class _Trace:
         fed = [event for event in self.inputs if event.loader == loader and event.seen is not None]
         fed.sort(key=lambda event: event.net not in nets)
         read = self.loaders[loader].transform if loader in self.loaders else None
+        if read is not None and read.other:
+            return read  # of noise; images of a batch that are changed in an unknown way may resemble known changes
         found = [t for t in (*(event.seen for event in fed), read) if t is not None]
         return next((t for t in found if t.augments), next((t for t in found if t.is_random), read))
 
