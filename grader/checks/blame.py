@@ -65,10 +65,13 @@ def hindrance(lab: Lab, sign: str) -> CellRun | None:
 
 
 def own_failure(lab: Lab, sign: str) -> CellRun | None:
-    """The cell to name beside what is missed: the first that failed on the way to such code, else the first at all.
+    """The cell to name beside what is missed: the first that failed on the way to such code, if any did.
 
-    A hindered cell that has nothing to do with it would only confuse.
+    One that was to give a name its value which such code uses is on the way too; others would only confuse.
     """
     hindered = {cell.index for cell in hindered_cells(lab)}
     failed = [cell for cell in lab.cells if cell.status != "ok" and cell.index not in hindered]
-    return next((cell for cell in failed if lab.code.reaches(cell.index, sign)), failed[0] if failed else None)
+    reaching = [cell for cell in lab.code.cells if lab.code.reaches(cell, sign)]
+    used = frozenset().union(*(lab.code.cells[cell].uses for cell in reaching))
+    on_the_way = (c for c in failed if c.index in reaching or not used.isdisjoint(lab.code.cells[c.index].binds))
+    return next(on_the_way, None)

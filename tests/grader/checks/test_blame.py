@@ -119,9 +119,11 @@ def test_the_failure_that_is_named_is_the_one_on_the_way() -> None:
     assert found.describe() == "cell 3 raised NameError: name 'net' is not defined"
 
 
-def test_or_the_first_at_all_or_none() -> None:
-    first = own_failure(lab("lab1", [Cell("x"), raised(OWN[2], "show()")]), SIGN)
-    assert first is not None
-    assert first.index == 1
+def test_or_one_that_was_to_give_a_name_its_value_or_none() -> None:
+    failed = lab("lab1", [raised(OWN[2], "show()"), raised(OWN[2], "net = build()"), Cell("train(net)"), DEFINITION])
+    found = own_failure(failed, SIGN)
+    assert found is not None
+    assert found.index == 1
+    assert own_failure(lab("lab1", [DEFINITION, raised(OWN[2], "show()")]), SIGN) is None
     assert own_failure(lab("lab1", [DEFINITION]), SIGN) is None
     assert own_failure(lab("lab1", [DEFINITION, raised(WORLD[0], "import albumentations")]), SIGN) is None
