@@ -52,12 +52,23 @@ RATES_TRAINED = [
         "one optimizer for all", only(rates=rates(*[0.01] * 6)), "no run was trained with learning rate 1, 0.1, 0.05"
     ),
     fails(
+        "one optimizer for all, whatever the report says",
+        partial(reported, REPORTED_RATES, **(NO_TRAINING | {"rates": rates(*[0.01] * 6)})),
+        "no run was trained with learning rate 1, 0.1, 0.05",
+    ),
+    fails(
         "continued",
         only(rates=rates(*RATES, earlier_steps=90)),
         "learning rate 1 was trained without re-initialising the model (cell 3); 0.1 was",
         0.5,
     ),
-    fails("no augmentation", only(rates=rates(*RATES, loader=9)), "1 was trained without augmentation (cell 3)", 0.75),
+    fails(
+        "no augmentation",
+        only("augmented", rates=rates(*RATES, loader=9)),
+        "1 was trained without augmentation (cell 4)",
+        0.75,
+    ),
+    passes("none is augmented, which (a) asks for", only(rates=rates(*RATES, loader=9))),
     fails(
         "no BN",
         only(rates=Cell("", tuple(e for k, r in enumerate(RATES) for e in bn_run(20 + k, "simplenn", lr=r)))),
