@@ -139,12 +139,16 @@ SHORTCOMINGS = {
 def shortcomings(lab: Lab, run: Run) -> tuple[str, ...]:
     """In what a run of Lab 2 (b) and (c) falls short of the question, by the names in rubric.toml's partial_credit."""
     present = {
-        # Augmentation that is incomplete costs points in Lab 2 (a), and only there.
-        "without_augmentation": run.transform is None or not run.transform.is_random,
+        # Augmentation that is incomplete, or that no run has, costs points in Lab 2 (a), and only there.
+        "without_augmentation": not _is_random(run) and any(map(_is_random, lab.runs)),
         "without_bn": not run.has_bn,
         "not_reinitialised": not is_fresh(lab, run),
     }
     return tuple(name for name, is_so in present.items() if is_so)
+
+
+def _is_random(run: Run) -> bool:
+    return run.transform is not None and run.transform.is_random
 
 
 def judge_runs(lab: Lab, runs: list[Run], rubric: Rubric) -> None:

@@ -151,7 +151,13 @@ BN_TRAINED = [
     ),
     passes("a loop that counts in Lab 1", work(a=Cell("", (*built(0), *run(0, training=False))))),
     fails("continued", only(bn=Cell("", CONTINUED)), "without re-initialising the model (cell 3: 40 steps of SGD", 0.5),
-    fails("without augmentation", only(bn=WITHOUT_AUGMENTATION), "trained without augmentation (cell 3", 0.75),
+    fails(
+        "without augmentation",
+        only("augmented", bn=WITHOUT_AUGMENTATION),
+        "trained without augmentation (cell 4",
+        0.75,
+    ),
+    passes("none is augmented, which (a) asks for", only(bn=WITHOUT_AUGMENTATION)),
     fails("constructed, never called", only("a", bn=NEVER_CALLED), "no run trained SimpleNN with BN layers"),
     fails(
         "optimizer of the old net",
