@@ -16,6 +16,7 @@ from grader.execution.trace_events import NetEvent
 from grader.rubric import Credit
 
 EXCERPT = 1_500
+NO_ANSWER = re.compile(r"\W*(?:(?:todo|to do|tbd|tba|fixme|n/a|none)\b.{0,40})?\W*", re.IGNORECASE | re.DOTALL)
 PROSE = 40  # characters of a paragraph that may be an answer
 # Nets that the challenge knows although they are right for no item: what they are, and their credit.
 DEVIATIONS = {
@@ -135,10 +136,15 @@ def words(evidence: Evidence, item: str) -> str:
     return "\n\n".join(passage.text for passage in written(evidence, item))
 
 
+def _answers(text: str) -> bool:
+    """Whether anything but a heading and a reminder to write something stands there."""
+    return NO_ANSWER.fullmatch(re.sub(r"(?m)^\s*#.*$", "", text)) is None
+
+
 def for_a_person(evidence: Evidence, item: str) -> NoReturn:
     """Prose under an item's heading in notebook and report: kept for a person, or lost where there is none."""
     lab = evidence.labs[item.partition(".")[0]]
-    passages = written(evidence, item)
+    passages = [passage for passage in written(evidence, item) if _answers(passage.text)]
     if len(passages) == 1:
         could_not_check("for a person to judge", text=passages[0].text[:EXCERPT], where=passages[0].source)
     if passages:

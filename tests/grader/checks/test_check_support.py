@@ -56,3 +56,19 @@ def test_a_failure_that_the_reason_names_is_not_named_again() -> None:
         with pytest.raises(Failed) as lost:
             missing(failed, reason, sign=r"\.step\(")
         assert lost.value.reason == f"nothing was trained; {named}"
+
+
+@pytest.mark.parametrize("text", ["TODO if there is time", "...", "", "*to do*", "N/A", "tbd: plots"])
+def test_a_reminder_is_no_answer(text: str) -> None:
+    handed_in = evidence(lab("lab2", [markdown(f"### (c) L1 regularization\n\n{text}")]))
+    with pytest.raises(Failed, match="no written answer to Lab 2"):
+        for_a_person(handed_in, "lab2.c.l1")
+
+
+@pytest.mark.parametrize(
+    "text", ["None of the weights is 0 with L2; with L1 most of them are.", "TODO: plot. " + "L1 " * 20]
+)
+def test_an_answer_that_begins_like_one_is_kept(text: str) -> None:
+    handed_in = evidence(lab("lab2", [markdown(f"### (c) L1 regularization\n\n{text}")]))
+    with pytest.raises(CouldNotCheck, match="for a person to judge"):
+        for_a_person(handed_in, "lab2.c.l1")
