@@ -103,7 +103,8 @@ def value_of(loss: torch.Tensor | None) -> float | None:
 def _fed_with(scores: torch.Tensor) -> str:
     """`probabilities` where every row is non-negative and sums to one, else `logits`."""
     rows = scores.detach().float()
-    if rows.dim() == 2 and bool((rows >= 0).all()) and bool((rows.sum(1) - 1).abs().max() < 1e-3):
+    rounding = 1e-3 if scores.dtype in (torch.float32, torch.float64) else 2e-2  # mixed precision has 8 bits
+    if rows.dim() == 2 and bool((rows >= 0).all()) and bool((rows.sum(1) - 1).abs().max() < rounding):
         return "probabilities"
     return "logits"
 
