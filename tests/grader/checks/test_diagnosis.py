@@ -396,3 +396,11 @@ def test_a_net_that_branches_is_no_simplenn_and_nothing_is_said_of_it() -> None:
     assert simplenn.departure(()) is None
     assert resnet.departure(()) is None
     assert resnet.departure(record(first_block(lambda block, x: F.relu(block.main(x) * 0.5 + x))())) is None
+
+
+def test_a_record_that_reads_itself_or_what_is_not_there_ends_the_search() -> None:
+    right = list(record(student.ResNet("B")))
+    added = next(place for place, layer in enumerate(right) if layer.type == "Add")
+    for reads in ((added,), (added - 1, added), (added - 1, 10**6), tuple(range(64))):
+        forged = [*right[:added], right[added].model_copy(update={"reads": reads}), *right[added + 1 :]]
+        assert resnet.departure(forged) is None
