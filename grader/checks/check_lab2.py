@@ -322,7 +322,7 @@ def _judge_other_penalty(run: Run) -> None:
 @check("lab2.c.l1", "distribution", evidence="record")
 def check_distribution(evidence: Evidence, lab2: Lab) -> None:
     """The distributions of weights after L1 and L2 regularization are shown."""
-    sign = r"\bhist|histogram|kde|displot|violin|boxplot|\bbins\b"
+    sign = r"\.hist\b|\bhist\(|histogram|histplot|kde|displot|violin|boxplot|\bbins\b"  # a `hist` may be a history
     drawn = [cell.index for cell in lab2.plots if lab2.code.reaches(cell.index, sign)]
     if any(_reads_weights(lab2, index) for index in drawn):
         return

@@ -250,6 +250,11 @@ DISTRIBUTION = [
         "perhaps not of weights",
     ),
     fails(
+        "a history",
+        work(distribution=Cell("hist = train(net.parameters())\nplt.plot(hist['loss'])", image=True)),
+        "no plot of the distributions",
+    ),
+    fails(
         "no plot of weights", work(distribution=Cell("plt.plot(losses)", image=True)), "no plot of the distributions"
     ),
     fails("not shown", work(distribution=Cell("show(l1_net)")), "no plot of the distributions"),
