@@ -7,29 +7,33 @@ import math
 import re
 from itertools import pairwise
 
+from grader.checks.blame import hindrance
 from grader.checks.borrowed import parsed
 from grader.checks.claims import judge_accuracy
 from grader.checks.diagnosis import simplenn
 from grader.checks.learning import is_calibrated, judge_learning, judge_one_batch
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
+from grader.checks.preprocessing import judge_fed_images, judge_transform
 from grader.checks.support import differs, for_a_person, largest_net, missing, words
 from grader.checks.training import (
     LN_10,
+    SHOWS_SOMETHING,
     TRAINS,
     fail_for,
     idle_schedulers,
     is_fresh,
     loop_bugs,
-    main_run,
     no_run,
     same,
     saved_untrained,
+    splits_mixed_in,
+    steps_without_gradients,
     training_runs,
     validation_bugs,
 )
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
-from grader.execution.trace_events import InitialLossEvent, InputEvent, LoaderEvent, StepEvent, Transform
+from grader.execution.trace_events import InitialLossEvent, InputEvent, LoaderEvent, StepEvent
 from grader.rubric import Rubric
 
 TABLE_1 = {
@@ -48,6 +52,7 @@ FIRST_LOSS = re.compile(
     r"(?:initial|before|first|start|\b(?:step|batch|iter\w*)\W{0,3}[01]\b|\[\s*[01],\s*[01]\])[^\n]{0,80}?(?<![\d.])(2\.[23]\d+)",
     re.IGNORECASE,
 )
+TORCHVISIONS = r"torchvision\.datasets|from torchvision import .*\bdatasets\b"
 LOADS = r"DataLoader|_?loader\b|\bfor\b.*\benumerate\("
 
 
@@ -139,37 +144,8 @@ def check_preprocessing(lab1: Lab) -> None:
     seen = next((seen for seen in lab1.inputs if seen.split == "train"), None)
     if seen is None:
         judge_transform(lab1)
-        return
-    if seen.shape[1:] != (3, 32, 32) or not seen.dtype.startswith(("float", "bfloat")):
-        fail(f"{lab1.where(seen)}: the model was fed {seen.dtype} images {seen.shape}; expected float (N, 3, 32, 32)")
-    mean, std = seen.mean or (), seen.std or ()
-    if all(abs(m) < 1 for m in mean) and all(0.3 < s < 2.5 for s in std) and (seen.low or 0) < -0.2:
-        return
-    found = f"values from {seen.low} to {seen.high}, mean {mean}, deviation {std}"
-    fail(
-        f"{lab1.where(seen)}: the training images are not normalised: {found}; use transforms.Normalize",
-        credit="not_normalised",
-    )
-
-
-def judge_transform(lab: Lab) -> None:
-    """Where no network was called on training images: what their transform does, or at least says that it does."""
-    loader = next((loader for loader in lab.loaders if loader.split == "train"), None)
-    transform = loader.transform if loader is not None else None
-    said = " ".join(dataset.transform for dataset in lab.datasets if dataset.split == "train")
-    if _normalises(transform) or ("Normalize(" in said and "Tensor" in said):
-        return
-    if "Tensor" in said:
-        fail(
-            "the training images become tensors, but are not normalised; use transforms.Normalize",
-            credit="not_normalised",
-        )
-    missing(lab, "no preprocessed training images were seen when the notebook ran", sign=r"Compose|ToTensor|CIFAR10\(")
-
-
-def _normalises(transform: Transform | None) -> bool:
-    found = transform.normalisation if transform is not None and transform.tensor else None
-    return found is not None and all(0 < m < 1 for m in found.mean) and all(0.1 < s < 0.6 for s in found.std)
+    else:
+        judge_fed_images(lab1, seen)
 
 
 @check("lab1.b", "discussion", evidence="person")
@@ -182,12 +158,15 @@ def check_preprocessing_discussion(evidence: Evidence) -> None:
 def check_course_dataset(lab1: Lab) -> None:
     """Training and validation data come from the course's CIFAR10 class in tools.dataset."""
     made = {dataset.split for dataset in lab1.datasets}
-    if lab1.validation_loaders():
+    if "train" in made and lab1.validation_loaders():
         made.add("val")  # also a part of the training split that is held out
     absent = [split for split in ("train", "val") if split not in made]
     if absent:
-        where = "; torchvision.datasets was used instead" if "torchvision.datasets" in lab1.source else ""
+        torchvisions = re.search(TORCHVISIONS, lab1.source)
+        where = "; torchvision.datasets was used instead" if torchvisions else ""
         reason = f"tools.dataset.CIFAR10 was not made with mode={' or '.join(map(repr, absent))}{where}"
+        if torchvisions and not re.search(r"\btools\b", lab1.source):
+            fail(reason)
         missing(lab1, reason, sign=r"CIFAR10\(", credit=0.0 if len(absent) == 2 else "one_split_missing")
 
 
@@ -240,10 +219,24 @@ def check_deployment_verified(evidence: Evidence, lab1: Lab) -> None:
     for_a_person(evidence, "lab1.d")
 
 
+def stepped_runs(lab: Lab) -> tuple[Run, ...]:
+    """Runs on training images, else on those of other splits: what a run trains on is a question of (f) alone."""
+    runs = tuple(run for run in lab.runs if run.updates_called_net and run.splits != {None})
+    return training_runs(lab) if not runs or any("train" in run.splits for run in runs) else runs
+
+
+def judged_runs(lab: Lab) -> tuple[Run, ...]:
+    """The same for questions other than (f), which need not lose points because no step is taken."""
+    made = re.search(r"\b(?:SGD|Adam\w*|RMSprop|Adagrad)\(", lab.source)
+    if made and not lab.runs and hindrance(lab, TRAINS) is None:
+        could_not_check("loss and optimizer are made, but no optimizer step was seen: a person must look")
+    return stepped_runs(lab)
+
+
 @check("lab1.e", "loss_function", evidence="trace")
 def check_loss_function(lab1: Lab) -> None:
     """Training minimises cross-entropy of the model's logits."""
-    run = main_run(lab1)
+    run = max(judged_runs(lab1), key=lambda run: run.steps)
     if run.loss_kind is None:
         could_not_check(f"no loss function of torch was seen ({run.describe()})")
     if run.loss_kind not in ("cross_entropy", "nll_loss"):
@@ -260,10 +253,16 @@ def check_loss_function(lab1: Lab) -> None:
 @check("lab1.e", "optimizer", evidence="trace")
 def check_optimizer(lab1: Lab) -> None:
     """SGD with the given learning rate 0.01, momentum 0.9 and weight decay 1e-4 steps all of the model's parameters."""
-    runs = training_runs(lab1)
+    runs = judged_runs(lab1)
+    first = lab1.runs[0]
+    if not first.updates_called_net and first.steps >= SHOWS_SOMETHING:
+        fail(
+            f"{first.where}: the optimizer steps another network than the one that is called: make the optimizer after "
+            f"the network ({first.describe()})"
+        )
     if any(_is_given_setting(run) for run in runs):
         return
-    run = main_run(lab1)
+    run = max(runs, key=lambda run: run.steps)
     if run.covers < 1:
         fail(f"the optimizer steps {run.covers:.0%} of the trained network's parameters ({run.describe()})")
     expected = "the notebook gives SGD with lr=0.01, momentum=0.9, weight_decay=0.0001"
@@ -281,17 +280,20 @@ def _is_given_setting(run: Run) -> bool:
 @check("lab1.f", "training_loop", evidence="trace")
 def check_training_loop(lab1: Lab) -> None:
     """Each step trains in train mode, with gradients zeroed, on training images; what is saved is what was trained."""
-    run = main_run(lab1)
-    forbidden = sorted(split for split in run.splits if split in ("val", "test"))
+    run = max(stepped_runs(lab1), key=lambda run: run.steps)
+    forbidden = sorted(split for split in run.splits | splits_mixed_in(lab1) if split in ("val", "test"))
     if forbidden:
         fail(f"{run.where}: steps were taken on images of the {' and '.join(forbidden)} split")
+    without = steps_without_gradients(lab1)
+    if without:
+        fail(f"{run.where}: {without}")
     fail_for(loop_bugs(run) + saved_untrained(lab1))
 
 
 @check("lab1.f", "validation_loop", evidence="trace")
 def check_validation_loop(lab1: Lab) -> None:
     """After each epoch the validation split is measured in eval mode and without gradients."""
-    validated = [run for run in training_runs(lab1) if run.validations]
+    validated = [run for run in stepped_runs(lab1) if run.validations]
     if not validated:
         if re.search(r"random_split|Subset", lab1.source):
             could_not_check("whether validation images are a part of the training split could not be seen")
@@ -358,7 +360,7 @@ def check_lab1_observations(evidence: Evidence) -> None:
 @check("lab1.h", "decayed", evidence="trace")
 def check_decay(lab1: Lab) -> None:
     """The learning rate of a run really falls while it trains a fresh network."""
-    runs = training_runs(lab1)
+    runs = judged_runs(lab1)
     decayed = [run for run in runs if run.decays]
     if any(is_fresh(lab1, run) for run in decayed) or any(_goes_on_slower(*pair) for pair in pairwise(runs)):
         return

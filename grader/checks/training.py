@@ -12,6 +12,7 @@ from grader.checks.outcome import could_not_check, fail
 from grader.checks.support import missing
 from grader.evidence.evidence import Lab
 from grader.evidence.runs import Run
+from grader.execution.trace_events import StepEvent
 from grader.rubric import Credit, Rubric
 
 TRAINS = r"\.step\("
@@ -78,7 +79,8 @@ def loop_bugs(run: Run) -> list[Bug]:
     if run.in_train_mode < 0.9:
         sentence = f"only {run.in_train_mode:.0%} of the steps were taken in train mode: call train() every epoch"
         bugs.append(Bug("no_train_mode", sentence))
-    if run.zeroed < 0.9:
+    # Gradients of parameters that the optimizer does not step are nobody's to zero.
+    if run.zeroed < 0.9 and run.covers >= 1:
         sentence = "gradients add up from step to step: call zero_grad() before each backward pass"
         bugs.append(Bug("gradients_add_up", sentence))
     if run.kept_graphs >= KEPT_GRAPHS:
@@ -114,6 +116,25 @@ def idle_schedulers(runs: Iterable[Run]) -> list[str]:
             was = f"was stepped {steps} times without effect" if steps else "is made, but its step() is never called"
             found.append(f"{run.where}: the {kind} scheduler {was}; the learning rate stayed at {run.rate:g}")
     return found
+
+
+def steps_without_gradients(lab: Lab) -> str:
+    """Why no step of the notebook had a gradient to use; "" where one had."""
+    steps: tuple[StepEvent, ...] = lab.of_type(StepEvent)
+    if not steps or any(step.has_gradients for step in steps):
+        return ""
+    if any(step.backwards for step in steps):
+        return "the gradients are zero at every step: call zero_grad() before backward(), not between it and step()"
+    return "the optimizer steps without gradients: call loss.backward() before step()"
+
+
+def splits_mixed_in(lab: Lab) -> set[str]:
+    """`val` where a loader that is trained on holds as many images as both splits together."""
+    sizes = {dataset.split: dataset.size for dataset in lab.datasets}
+    stepped = {step.loader for step in lab.of_type(StepEvent)}
+    both = sizes.get("train", 0) + sizes.get("val", 0)
+    mixed = "val" in sizes and any(loader.loader in stepped and loader.size == both for loader in lab.loaders)
+    return {"val"} if mixed else set()
 
 
 def saved_untrained(lab: Lab) -> list[Bug]:
