@@ -177,6 +177,8 @@ def _measure_penalty(total: torch.Tensor) -> None:
     if loss is None or loss.value is total or loss.value.numel() != 1 or not loss.value.requires_grad or not weights:
         return  # nothing was added, or it cannot be told to what
     with_penalty, plain = _gradient(total, weights), _gradient(loss.value, weights)
+    if not all(bool(part.isfinite().all()) for part in (*with_penalty, *plain)):
+        return  # the net has diverged
     directions = [w.detach().reshape(-1).double() for w in weights]
     recorder.emit(
         "penalty",
