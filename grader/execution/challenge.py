@@ -79,7 +79,7 @@ class Question:
         return KNOWN[name](self.images, self.layers.restart(training=mode == "train"))
 
     def gradients(self, name: str, last: str) -> list[Tensor]:
-        """For each layer (C,) float64 what the inside half calls `gradient.I`; `last` is what stands at the net's end."""
+        """For each layer (C,) float64 what the inside half calls `gradient.I`; `last` is the net's last operation."""
         layers = self.layers.leaves()
         logits = KNOWN[name](self.images, layers)
         output = logits.log_softmax(1) if last == "log_softmax" else logits
