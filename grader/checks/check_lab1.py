@@ -33,7 +33,7 @@ from grader.checks.training import (
 )
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
-from grader.execution.trace_events import InitialLossEvent, InputEvent, LoaderEvent, StepEvent
+from grader.execution.trace_events import InitialLossEvent, InputEvent, LoaderEvent, PassEvent, StepEvent
 from grader.rubric import Rubric
 
 TABLE_1 = {
@@ -295,10 +295,19 @@ def check_validation_loop(lab1: Lab) -> None:
     """After each epoch the validation split is measured in eval mode and without gradients."""
     validated = [run for run in stepped_runs(lab1) if run.validations]
     if not validated:
+        if _measures_training_split(lab1):
+            could_not_check("what is validated are training images, which (c) judges: a person must look at the loop")
         if re.search(r"random_split|Subset", lab1.source):
             could_not_check("whether validation images are a part of the training split could not be seen")
         missing(lab1, "the network was never called on validation images while it was trained", sign=TRAINS)
     fail_for(validation_bugs(max(validated, key=lambda run: run.steps)))
+
+
+def _measures_training_split(lab: Lab) -> bool:
+    """No validation set was made, and a net is called on training images without a step in between."""
+    passes: tuple[PassEvent, ...] = lab.of_type(PassEvent)
+    measured = any(passed.split == "train" and passed.nets and not passed.steps for passed in passes)
+    return measured and not any(dataset.split == "val" for dataset in lab.datasets)
 
 
 @check("lab1.f", "learns", evidence="trace")

@@ -224,7 +224,9 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         penalty=_last_penalty([*trace.before(positions[0]), *trace.events[positions[0] : positions[-1]]], numbers),
         kept_graphs=max(step.kept_graphs for step in steps),
         schedulers=trace.schedulers(first.optimizer),
-        validations=tuple(p for p in passes if p.loader in trace.validation and not set(numbers).isdisjoint(p.nets)),
+        validations=tuple(
+            p for p in passes if p.loader in trace.validation and not p.steps and not set(numbers).isdisjoint(p.nets)
+        ),
     )
 
 

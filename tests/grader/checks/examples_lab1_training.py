@@ -7,7 +7,9 @@ from functools import partial
 from evidence_builders import (
     Cell,
     built,
+    dataset,
     fault,
+    fed,
     initial_loss,
     loader,
     markdown,
@@ -71,6 +73,11 @@ OPTIMIZER = [
         work(**only(training(*DATA, *built(2), *run(0, fed=2)))),
         "in cell 5 the optimizer steps another network than the one that is called",
     ),
+    fails(
+        "of another net at first",
+        work(**only(training(*DATA, *built(2), *run(0, fed=2), *run(3, optimizer=3)))),
+        "cell 5: the optimizer steps another network",
+    ),
     stays_open(
         "hindered", work(decay=None, training=raised(NO_GPU_HERE, "train(net, 0.01)"), late=Cell(DEFINED)), "cell 5"
     ),
@@ -80,6 +87,14 @@ OPTIMIZER = [
         "which may be the grading machine's fault",
     ),
 ]
+
+SPLITS = Cell("", (dataset("train"), dataset("val")))
+
+
+def trained_on(size: int) -> Cell:
+    """A training with so many images in its loader."""
+    return training(loader(0, "train", size=size), loader(1, "val"), fed(), initial_loss(), *run(), saved())
+
 
 STEPS = [
     passes("as it should be", work()),
@@ -102,6 +117,12 @@ STEPS = [
         "never trained",
         0.5,
     ),
+    fails("no backward", work(**only(trained(backwards=0, has_gradients=False))), "call loss.backward()"),
+    fails("zeroed too late", work(**only(trained(has_gradients=False))), "not between it and step()"),
+    passes("one layer alone", work(**only(trained(covers=0.3, fresh_gradients=False)))),
+    fails("validation images alone", work(**only(trained(split="val", loader=1))), "images of the val split"),
+    fails("both splits in one loader", work(data=SPLITS, **only(trained_on(512 + 200))), "images of the val split"),
+    passes("the training images twice", work(data=SPLITS, **only(trained_on(2 * 512)))),
     fails(
         "validation images too", work(training=training(*DATA, *run(), step(split="val"))), "images of the val split"
     ),
@@ -154,6 +175,11 @@ VALIDATION_LOOP = [
     ),
     fails("never", work(**only(trained(validations=[]))), "never called on validation images"),
     fails("never trained", work(**only(training())), NOT_TRAINED),
+    stays_open(
+        "on training images",
+        work(data=Cell("", (dataset("train"),)), **only(trained(validations=[validation(split="train", loader=2)]))),
+        "what is validated are training images",
+    ),
     stays_open(
         "split by a sampler",
         work(**only(trained(validations=[])), split=Cell("SubsetRandomSampler(indices)")),
@@ -243,6 +269,8 @@ DECAYED = [
         "was stepped 30 times without effect; the learning rate stayed at 0.01",
     ),
     fails("rises", work(**only(trained(rates=(0.001, 0.01)))), "never fell"),
+    passes("of a run on other images", work(**only(trained(split="val", loader=1, rates=(0.01, 0.001))))),
+    stays_open("no step at all", work(**only(training())), "no optimizer step was seen"),
     fails(
         "of a trained network",
         work(decay=Cell("", run(optimizer=1, rates=(0.01, 0.001), earlier_steps=40))),
