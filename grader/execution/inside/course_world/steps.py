@@ -115,7 +115,9 @@ def _after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
     stepped.steps += 1
     for holder in stepped.holders:
         holder.steps += 1
-    budget.spend(net.multiply_adds if net is not None else 0.0, calls.last.images, calls.last.loader)
+    called = nets.by_number[calls.last.net : calls.last.net + 1] if calls.last.net is not None else []
+    cost = max((other.multiply_adds for other in (*called, *stepped.holders[:1])), default=0.0)
+    budget.spend(cost, calls.last.images, calls.last.loader)
 
 
 def _has_gradients(group: dict[str, Any]) -> bool:
