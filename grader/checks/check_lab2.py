@@ -6,6 +6,7 @@ import re
 
 from grader.checks.claims import judge_accuracy, judge_reported
 from grader.checks.diagnosis import simplenn
+from grader.checks.diagnosis.graph import Departure
 from grader.checks.learning import is_calibrated, judge_learning, judge_one_batch
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
 from grader.checks.support import differs, for_a_person, missing, words
@@ -93,7 +94,7 @@ def check_augmentation_observations(evidence: Evidence) -> None:
 
 
 @check("lab2.b.bn", "architecture", evidence="challenge")
-def check_bn_architecture(lab2: Lab) -> None:
+def check_bn_architecture(evidence: Evidence, lab2: Lab, record_property: RecordProperty) -> None:
     """A BN layer follows each convolution of SimpleNN, before the activation."""
     if lab2.nets_equal_to(*BN):
         return
@@ -111,7 +112,17 @@ def check_bn_architecture(lab2: Lab) -> None:
             f"expected conv -> bn -> conv -> bn",
             credit="bn_not_behind_each_convolution",
         )
+    if departure is not None and _as_in_lab_1(evidence, net, departure):
+        record_property("as in Lab 1", departure.reason)
+        return
     differs(lab2, net, departure, own=simplenn.unnamed(net.layers))
+
+
+def _as_in_lab_1(evidence: Evidence, net: NetEvent, departure: Departure) -> bool:
+    """A mistake that Lab 1 (a) has taken points for already, in a net whose BN layers stand right."""
+    read = [net.layers[layer.reads[0]].kind for layer in net.layers if layer.kind == "bn" and layer.reads]
+    before = [simplenn.departure(other.layers) for other in evidence.labs["lab1"].nets]
+    return departure in before and read == ["conv", "conv"]
 
 
 def _no_bn(lab: Lab) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from evidence_builders import (
     AUGMENTED,
     FLIPPED,
@@ -11,7 +13,9 @@ from evidence_builders import (
     chained,
     dataset,
     differs,
+    evidence,
     fed,
+    lab,
     layers_for,
     loader,
     net,
@@ -33,6 +37,7 @@ from notebook_lab2 import (
 )
 from running import fails, passes, stays_open
 
+from grader.evidence.evidence import Evidence
 from grader.execution.trace_events import LayerRecord
 
 
@@ -88,7 +93,32 @@ FC_TOO = chained(
 )
 ONE_BN = chained(*layers_for("simplenn_bn")[:4], *layers_for("simplenn")[3:])
 LOST_BN = {"bn": None, "bn_large": None, "swish": None, "rates": None, "l2": None, "l1": None}
+
+
+def padded(architecture: str) -> tuple[LayerRecord, ...]:
+    """The first convolution is padded, which Table 1 does not ask for."""
+    first, *rest = layers_for(architecture)
+    return (first.model_copy(update={"padding": 1}), *rest)
+
+
+def with_lab_1(*bn_layers: LayerRecord) -> Evidence:
+    """A Lab 1 with a padded SimpleNN, and Lab 2 with this net with BN."""
+    plain = Cell("", (net(0, layers=padded("simplenn")), differs(0)))
+    with_bn = Cell("", (net(2, "simplenn_bn", layers=bn_layers), differs(2, "simplenn_bn")))
+    return evidence(lab("lab1", [plain]), lab("lab2", [with_bn]))
+
+
 BN_ARCHITECTURE = [
+    passes("a mistake of Lab 1 is not paid for again", partial(with_lab_1, *padded("simplenn_bn"))),
+    fails(
+        "but BN must stand right", partial(with_lab_1, *padded("simplenn_bn_last")), "no padding expected; found", 0.5
+    ),
+    fails(
+        "and Lab 1 must have it",
+        only(bn=variant("simplenn_bn", layers=padded("simplenn_bn"))),
+        "conv1: kernel 5, stride 1, no padding expected; found padding 1",
+        0.5,
+    ),
     passes("conv -> BN -> ReLU", work()),
     passes("with Swish already", only("swish")),
     fails(
