@@ -25,7 +25,7 @@ from grader.checks.training import (
 )
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
-from grader.execution.trace_events import Transform
+from grader.execution.trace_events import NetEvent, Transform
 from grader.rubric import Rubric
 
 BN = ("simplenn_bn", "simplenn_bn_swish")
