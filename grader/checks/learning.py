@@ -39,8 +39,8 @@ def _measured(role: str) -> Sequence[Measured]:
 
 
 def noise(role: str) -> float:
-    """The most that the loss of a net that cannot learn falls."""
-    return max([FLOOR, *(measured.noise.threshold for measured in _measured(role))])
+    """As far as the loss of a net that cannot learn may fall, on the source where that is least."""
+    return max(FLOOR, min((measured.noise.threshold for measured in _measured(role)), default=FLOOR))
 
 
 def expected_fall(role: str, steps: int) -> Distribution | None:
