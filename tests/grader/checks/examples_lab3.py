@@ -229,6 +229,12 @@ TRAINED = [
         "never called on validation images",
         0.5,
     ),
+    fails(
+        "the untrained net is saved and loaded",
+        work(training=training(*run(), saved(7, steps=0), loaded())),
+        "the network that is saved was never trained",
+        0.5,
+    ),
     fails("the untrained net is saved", work(training=training(*run(), saved(7, steps=0))), "never trained", 0.5),
     fails(
         "two mistakes",
