@@ -35,10 +35,6 @@ from grader.rubric import load_answer_key, load_rubric
 from grader.submission.find import Submission, find_submission
 from grader.submission.read import read_notebook
 
-# Share of a notebook's usual allowance of computation. No check of Lab 2 needs more than a few steps of each of its
-# runs; what the first runs of Labs 1 and 3 show takes all of it.
-EFFORT = {"lab1": 1.0, "lab2": 0.25, "lab3": 1.0, "predict": 1.0}
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -74,11 +70,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Base:
-    """The complete submission's evidence, its notebooks' cells by role, the small worlds by role, and the labels."""
+    """The complete submission's evidence, its notebooks' cells by role, the small world, and the labels."""
 
     folder: Path
     cells: dict[str, list[tuple[str, str]]]
-    worlds: dict[str, World]
+    world: World
     truth: tuple[int, ...]
 
 
@@ -97,24 +93,21 @@ def make_base(folder: Path) -> Base:
     heldout = folder / "heldout.csv"
     fixtures.embedded.build(folder / "data", heldout)
     world = build_world(folder / "data", folder / "world")
-    worlds = {role: replace(world, effort=effort) for role, effort in EFFORT.items()}
     submission = find_submission(submissions.make("complete", folder / "submission"))
-    base = Base(folder / "evidence", _cells(submission), worlds, read_labels(heldout))
+    base = Base(folder / "evidence", _cells(submission), world, read_labels(heldout))
     done = folder / "executed"
     if not done.exists():
         roles = [role for role in submission.notebooks if role != "predict"]
-        _execute(submission, roles, base.folder, folder / "work", worlds)
+        _execute(submission, roles, base.folder, folder / "work", world)
         done.touch()
     return base
 
 
-def _execute(
-    submission: Submission, roles: Iterable[str], evidence: Path, work: Path, worlds: dict[str, World]
-) -> None:
+def _execute(submission: Submission, roles: Iterable[str], evidence: Path, work: Path, world: World) -> None:
     evidence.mkdir(parents=True, exist_ok=True)
     for role in roles:
         only = replace(submission, notebooks={role: submission.notebooks[role]})
-        asyncio.run(execute(only, evidence, work / role, worlds[role], Limits()))
+        asyncio.run(execute(only, evidence, work / role, world, Limits()))
 
 
 def run_case(case: Case, base: Base) -> Outcome:
@@ -157,7 +150,7 @@ def _grade_case(case: Case, base: Base, scratch: Path) -> Grade:
     for role in cells.keys() - {*again, "predict"}:
         shutil.copytree(base.folder / role, evidence / role)
         shutil.copyfile(submission.notebooks[role].path, evidence / role / "submitted.ipynb")
-    _execute(submission, again, evidence, scratch / "work", base.worlds)
+    _execute(submission, again, evidence, scratch / "work", replace(base.world, effort=case.effort))
     collect(submission, evidence, None)
     loaded, rubric, key = load_evidence(evidence, base.truth), load_rubric(), load_answer_key()
     return grade(rubric, (judge(check, loaded, rubric, key) for check in all_checks()))
