@@ -19,6 +19,7 @@ from grader.checks.training import (
     LN_10,
     SHOWS_SOMETHING,
     TRAINS,
+    decays_afterwards,
     fail_for,
     idle_schedulers,
     is_fresh,
@@ -371,7 +372,9 @@ def check_decay(lab1: Lab) -> None:
     """The learning rate of a run really falls while it trains a fresh network."""
     runs = judged_runs(lab1)
     decayed = [run for run in runs if run.decays]
-    if any(is_fresh(lab1, run) for run in decayed) or any(_goes_on_slower(*pair) for pair in pairwise(runs)):
+    if any(is_fresh(lab1, run) and not decays_afterwards(lab1, run) for run in decayed) or any(
+        _goes_on_slower(*pair) for pair in pairwise(runs)
+    ):
         return
     if decayed:
         fail(f"the run with decay goes on with a trained network ({decayed[0].describe()})", credit="not_reinitialised")

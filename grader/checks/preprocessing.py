@@ -7,11 +7,15 @@ from grader.checks.support import missing
 from grader.evidence.evidence import Lab
 from grader.execution.trace_events import InputEvent, Transform
 
+FEW = 8  # images whose mean says little of all
+
 
 def is_normalised(seen: InputEvent) -> bool:
     """About zero mean and unit deviation, in every channel; pixels from -1 to 1 count."""
     mean, std = seen.mean or (), seen.std or ()
-    return all(abs(m) < 1 for m in mean) and all(0.3 < s < 2.5 for s in std) and (seen.low or 0) < -0.2
+    few = bool(seen.shape) and seen.shape[0] < FEW
+    spread = all(abs(m) < 1 for m in mean) and all(0.3 < s < 2.5 for s in std)
+    return (few or spread) and (seen.low or 0) < -0.2
 
 
 def judge_fed_images(lab: Lab, seen: InputEvent) -> None:

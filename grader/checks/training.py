@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NoReturn
 
 from grader.checks.outcome import could_not_check, fail
@@ -148,6 +149,21 @@ def is_fresh(lab: Lab, run: Run) -> bool:
     """Whether the run began with new weights: a new net, or one whose weights were drawn again in place."""
     redrawn = run.first_loss is not None and abs(run.first_loss - LN_10) < 0.3 and re.search(RESETS, lab.source)
     return run.earlier_steps == 0 or bool(redrawn)
+
+
+def decays_afterwards(lab: Lab, run: Run) -> bool:
+    """Whether a run ended at a constant rate in one cell and only went on in a later one, at that rate, with a decay.
+
+    A later cell that begins with a lower rate is a decay by hand, and weights that are drawn again are fresh.
+    """
+    rates: dict[int, list[float]] = {}
+    for step in lab.of_type(StepEvent):
+        if step.net == run.net:
+            rates.setdefault(step.cell, []).append(step.lr)
+    cells = list(rates.values())
+    goes_on = all(same(later[0], earlier[-1]) for earlier, later in pairwise(cells))
+    constant = bool(cells) and min(cells[0]) == max(cells[0])
+    return len(cells) > 1 and goes_on and constant and re.search(RESETS, lab.source) is None
 
 
 SHORTCOMINGS = {

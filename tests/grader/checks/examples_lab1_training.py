@@ -277,6 +277,13 @@ DECAYED = [
         "the run with decay goes on with a trained network (cell 6",
         0.5,
     ),
+    fails(
+        "of the same optimizer in a later cell",
+        work(decay=Cell("", run(rates=(0.01, 0.001), earlier_steps=40))),
+        "the run with decay goes on with a trained network",
+        0.5,
+    ),
+    passes("by hand in a later cell", work(decay=Cell("", run(rates=(0.001,), earlier_steps=40)))),
     fails("another net with a smaller rate", work(decay=Cell("", (*built(1), *run(1, rates=(0.001,))))), "never fell"),
     stays_open("hindered", work(decay=raised(NO_GPU_HERE, "train(net, 0.1)"), late=Cell(DEFINED)), "cell 6 raised"),
 ]
