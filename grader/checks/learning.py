@@ -22,6 +22,7 @@ from grader.execution.trace_events import NetEvent
 
 FLOOR = 0.02  # the least fall of the loss that shows anything
 SLOW = {"SGD": 0.025, "Adam": 3e-4, "AdamW": 3e-4, "NAdam": 3e-4, "RAdam": 3e-4}  # effective rates; others, below 1e-3
+FEWEST = 8  # images of a step, below which its loss shows nothing
 ABSURD = 3.0  # times what the first loss of the reference can be
 LEARNT, STUCK = 1.0, 2.0  # last loss on one batch: every right net is far below the one, chance stands above the other
 
@@ -73,6 +74,10 @@ def _judge(lab: Lab, run: Run, given: bool) -> Judgement:
     few = f"{len(losses)} training steps are too few to see the loss fall ({run.describe()})"
     if len(losses) < 2 * ENDS:
         return Judgement("open", few)
+    if run.images < FEWEST:
+        return Judgement(
+            "open", f"the loss of {run.images} images a step is too noisy to see it fall ({run.describe()})"
+        )
     first, last, fell = fmean(losses[:ENDS]), fmean(losses[-ENDS:]), fall(losses, len(losses))
     ends = f"{first:.3f} in the first {ENDS} steps, {last:.3f} in the last {ENDS} of {len(losses)}"
     beyond = noise(lab.role) * first / LN_10  # the loss may be another one, or a sum over the batch

@@ -73,6 +73,11 @@ LEARNS = [
         work(**only(trained(losses=(2.305, 2.30), rates=(1e-5, 0.005, 0.01), **LONG))),
         "with this setting the loss need not",
     ),
+    stays_open(
+        "one image a step",
+        work(**only(trained(losses=(2.3, 2.4), images=1, **LONG))),
+        "the loss of 1 images a step is too noisy",
+    ),
     stays_open("one epoch", work(training=trained(steps=4), decay=None), "4 training steps are too few"),
     stays_open(
         "one epoch, not a number", work(**only(trained(steps=4, **NOT_FINITE))), "no training loss could be read"
