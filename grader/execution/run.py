@@ -78,7 +78,8 @@ async def _run(found: Found, root: Path, folder: Path, out: Path, world: World, 
     (out / "submitted.ipynb").write_text(json.dumps(notebook, indent=1))
     workdir = folder / found.path.parent.relative_to(root)
     try:
-        scratch, one_batch = folder.parent / f"{folder.name}-scratch", found.role != "predict"
+        scratch = folder.parent / f"{folder.name}-scratch"
+        one_batch = found.role != "predict" and world.effort >= 1
         await run_notebook(notebook, workdir, scratch, out, world, limits, one_batch=one_batch)
     except KernelStartError as error:
         (out / "grader-fault.json").write_text(json.dumps({"reason": str(error)}))

@@ -21,7 +21,10 @@ class CourseDataError(Exception):
 
 @dataclass(frozen=True)
 class World:
-    """Where the small data lie, which device the kernels may see, and how much they may compute (1 is usual)."""
+    """Where the small data lie, which device the kernels may see, and how much they may compute (1 is usual).
+
+    With an `effort` of less than 1 no net is trained on one batch.
+    """
 
     data: Path
     cuda: bool = False
