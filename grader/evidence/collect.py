@@ -16,6 +16,8 @@ from grader.execution.trace_events import read_events
 from grader.rubric import load_rubric
 from grader.submission.find import Found, Submission
 
+UNREAD = (".docx", ".doc", ".odt", ".rtf", ".pages")  # reports in formats of word processors
+
 
 def collect(submission: Submission, evidence: Path, data: Path | None) -> None:
     """Write what is read from files into `evidence` as JSON; `data` is the course's folder.
@@ -87,6 +89,8 @@ def _answers(submission: Submission) -> dict[str, Any]:
             answers.extend(read_answers(submission.answers).values())
         except AnswersError as error:
             problems.append(error.message)
+    unread = [path.name for path in submission.files if path.suffix.lower() in UNREAD]
+    problems += [f"{name} is not read here: hand in a PDF, or a person must read it." for name in unread]
     return {
         "answers": {item: asdict(answer) for item, answer in merge(answers).items()},
         "passages": passages,

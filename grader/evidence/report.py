@@ -1,4 +1,4 @@
-"""The PDF report: the verdicts of part 1 and the answers to the lettered questions, read as hostile input."""
+"""Reports as PDF, Markdown or plain text: the verdicts of part 1 and the answers to the lettered questions, read as hostile input."""
 
 import json
 import re
@@ -17,7 +17,9 @@ from grader.evidence.statements import find_statement
 from grader.evidence.verdicts import leading_verdict
 
 PDF_TEXT = Path(__file__).with_name("pdf_text.py")
+TEXTS = (".md", ".markdown", ".txt")
 MAX_BYTES = 50_000_000
+MAX_TEXT_BYTES = 2_000_000
 MAX_PAGES = 100
 KILLED = 9  # the signal with which a system short of memory ends a process
 SECONDS = 30.0
@@ -74,20 +76,24 @@ class Report:
 
 
 def read_report(path: Path, statements: Mapping[str, str] | None = None, *, seconds: float = SECONDS) -> Report:
-    """Read a PDF report within about `seconds` of wall-clock time, at most 50 MB and 100 pages of it.
+    """Read a report within about `seconds` of wall-clock time, at most 50 MB and 100 pages of a PDF, 2 MB of text.
 
     `statements` maps items of part 1 to the statements of this edition. A verdict counts only under the statement it
     belongs to: where another statement, or none, stands under the heading, the answer has a problem and no verdict.
     Without `statements` any statement will do.
 
     Raises:
-        ReportError: the file is missing, no PDF, protected, damaged, or holds no text.
+        ReportError: the file is missing, of another kind, protected, damaged, or holds no text.
     """
     name = preview(path.name, 80)
+    is_text = path.suffix.lower() in TEXTS
     try:
-        content = read_bounded(path, MAX_BYTES)
+        content = read_bounded(path, MAX_TEXT_BYTES if is_text else MAX_BYTES)
     except UnreadableFileError as error:
         raise ReportError(str(error), "missing") from None
+    if is_text:
+        text = content.decode("utf-8-sig", errors="replace")
+        return _report([Line(line, name) for line in text.splitlines()], (text,), (), statements)
     if b"%PDF-" not in content[:1024]:
         raise ReportError(f"{name}: expected a PDF, found a file of another kind.", "not-pdf")
     total, pages, failure = _extract(content, seconds)
@@ -102,8 +108,13 @@ def read_report(path: Path, statements: Mapping[str, str] | None = None, *, seco
         line for number, page in enumerate(pages, start=1) for line in _lines(page or "", f"{name}, page {number}")
     ]
     problems = tuple(_problems(name, total, pages, failure))
-    answers = part1_answers(lines, statements)
-    return Report(answers, lab_passages(lines), tuple(page or "" for page in pages), problems)
+    return _report(lines, tuple(page or "" for page in pages), problems, statements)
+
+
+def _report(
+    lines: Sequence[Line], pages: tuple[str, ...], problems: tuple[str, ...], statements: Mapping[str, str] | None
+) -> Report:
+    return Report(part1_answers(lines, statements), lab_passages(lines), pages, problems)
 
 
 def part1_answers(lines: Sequence[Line], statements: Mapping[str, str] | None) -> dict[str, Answer]:

@@ -34,6 +34,8 @@ NAME_HINTS = {
 }
 # Content decides between levels, a name within one: the usual name counts more than a similar one.
 LEVEL, USUAL_NAME, COPY_OF_USUAL_NAME, SIMILAR_NAME = 10, 6, 5, 3
+MAX_LOOKED_AT = 100_000  # bytes of a text file
+QUESTION = re.compile(r"(?im)^\W*(?:(?:problem|question)\s*1\.\d+\b|lab\s*\(?[123]\b|\([a-h]\)\s)")
 MOST_LIKELY = 6  # notebooks considered for one role
 
 
@@ -87,7 +89,7 @@ def find_submission(root: Path) -> Submission:
         notebooks=notebooks,
         predictions=_pick(files, lambda p: p.name.lower() == "predictions.csv") or _pick(files, _named_predictions),
         answers=_pick(files, lambda p: p.name.lower() in ("answers.yaml", "answers.yml")),
-        reports=tuple(path for path in files if path.suffix.lower() == ".pdf"),
+        reports=tuple(path for path in files if path.suffix.lower() == ".pdf" or _is_written_report(path)),
         aside=tuple(aside + other),
         files=tuple(files),
     )
@@ -100,6 +102,18 @@ def _is_notebook(path: Path) -> bool:
 def _named_predictions(path: Path) -> bool:
     name = path.stem.lower()
     return path.suffix.lower() == ".csv" and "pred" in name and "sample" not in name
+
+
+def _is_written_report(path: Path) -> bool:
+    """A text or Markdown file that answers questions; a README of code and a list of packages do not."""
+    if path.suffix.lower() not in (".md", ".markdown", ".txt"):
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(MAX_LOOKED_AT).decode("utf-8", errors="replace")
+    except OSError:
+        return False
+    return QUESTION.search(start) is not None
 
 
 def _modules_beside(notebook: Path) -> list[Path]:

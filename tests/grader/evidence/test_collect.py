@@ -52,6 +52,24 @@ def test_part_1_is_read_from_a_report(folder: Path) -> None:
     assert answers.read == ("report.pdf",)
 
 
+def test_part_1_and_passages_are_read_from_a_markdown_file(folder: Path) -> None:
+    statement = load_rubric().items["part1.1"].text
+    text = f"## Problem 1.1\n\n{statement}\n\n**False.** Beta moves the mean.\n\n# Lab 1\n\n(g) It starts at 2.31."
+    (folder / "report.md").write_text(text)
+    (folder / "requirements.txt").write_text("torch\n(see the course page)\n")
+    answers = gather(folder).answers
+    assert answers.answers["part1.1"].verdict is False
+    assert answers.answers["part1.1"].source == "report.md"
+    assert "2.31" in answers.passages["lab1.g"].text
+    assert answers.read == ("report.md",)
+
+
+def test_a_report_of_a_word_processor_is_for_a_person(folder: Path) -> None:
+    (folder / "report.docx").write_bytes(b"PK")
+    answers = gather(folder).answers
+    assert answers.problems == ("report.docx is not read here: hand in a PDF, or a person must read it.",)
+
+
 def test_an_untouched_answers_yaml_does_not_hide_the_report(folder: Path) -> None:
     shutil.copyfile(submissions.TEMPLATE / "answers.yaml", folder / "answers.yaml")
     write_report(folder / "report.pdf", {1: "False. Gamma and beta move the mean."})
