@@ -11,12 +11,12 @@ from grader.checks.blame import hindrance
 from grader.checks.borrowed import parsed
 from grader.checks.claims import judge_accuracy
 from grader.checks.diagnosis import simplenn
+from grader.checks.initial_loss import judge_initial_loss
 from grader.checks.learning import is_calibrated, judge_learning, judge_one_batch
 from grader.checks.outcome import RecordProperty, check, could_not_check, fail
 from grader.checks.preprocessing import judge_fed_images, judge_transform
 from grader.checks.support import differs, for_a_person, largest_net, missing, words
 from grader.checks.training import (
-    LN_10,
     SHOWS_SOMETHING,
     TRAINS,
     decays_afterwards,
@@ -34,7 +34,7 @@ from grader.checks.training import (
 )
 from grader.evidence.evidence import Evidence, Lab
 from grader.evidence.runs import Run
-from grader.execution.trace_events import InitialLossEvent, InputEvent, LoaderEvent, PassEvent, StepEvent
+from grader.execution.trace_events import InputEvent, LoaderEvent, PassEvent, StepEvent
 from grader.rubric import Rubric
 
 TABLE_1 = {
@@ -49,10 +49,6 @@ PARAMETERS = 82_030
 LAYER_PARAMETERS = ({608, 1_168, 69_240, 10_164, 850}, {600, 1_152, 69_120, 10_080, 840})
 TOTALS = {PARAMETERS, 81_792}
 NUMBER = re.compile(r"(?<![\d.])\d[\d,_]{2,9}")
-FIRST_LOSS = re.compile(
-    r"(?:initial|before|first|start|\b(?:step|batch|iter\w*)\W{0,3}[01]\b|\[\s*[01],\s*[01]\])[^\n]{0,80}?(?<![\d.])(2\.[23]\d+)",
-    re.IGNORECASE,
-)
 TORCHVISIONS = r"torchvision\.datasets|from torchvision import .*\bdatasets\b"
 LOADS = r"DataLoader|_?loader\b|\bfor\b.*\benumerate\("
 
@@ -99,6 +95,8 @@ def check_dummy_input(lab1: Lab) -> None:
         return
     if re.search(r"\bsummary\(.*3\s*,\s*32\s*,\s*32", lab1.source):  # torchsummary, torchinfo: they pass one themselves
         return
+    if _shows_layer_by_layer(lab1, min(steps, default=len(lab1.order))):
+        return
     reason = "no made-up input of shape (N, 3, 32, 32) was passed through the model before training"
     missing(lab1, reason, sign=r"randn?\(|zeros|ones|\.shape|\.size\(")
 
@@ -109,6 +107,15 @@ def _is_dummy(lab: Lab, seen: InputEvent, first_training: int) -> bool:
         return False
     index = lab.order[seen.cell] if 0 <= seen.cell < len(lab.order) else -1
     return seen.split is None or (seen.cell < first_training and lab.code.reaches(index, r"\.shape\b|\.size\("))
+
+
+def _shows_layer_by_layer(lab: Lab, first_training: int) -> bool:
+    """A cell before training that makes such an input, calls parts of the model in a loop and looks at shapes."""
+    ended = {cell.index for cell in lab.cells if cell.status == "ok"}
+    before = [index for index in lab.order[:first_training] if index in ended and index in lab.code.cells]
+    texts = [lab.code.cells[index].text for index in before]
+    made = r"(?:randn?|zeros|ones)\([^)]*3,\s*32,\s*32"
+    return any(re.search(made, text) and ".shape" in text and re.search(r"\bfor \w+ in\b", text) for text in texts)
 
 
 @check("lab1.a", "parameter_count", evidence="record")
@@ -327,32 +334,7 @@ def check_one_batch(lab1: Lab) -> None:
 @check("lab1.g", "initial_loss", evidence="trace")
 def check_initial_loss(evidence: Evidence, lab1: Lab) -> None:
     """The loss before any training step is measured: about ln 10 = 2.303 for ten classes."""
-    measured: tuple[InitialLossEvent, ...] = lab1.of_type(InitialLossEvent)
-    values = {event.value: lab1.where(event) for event in measured if event.value is not None}
-    if any(abs(value - LN_10) < 0.2 for value in values) or _prints_first_loss(lab1):
-        return
-    if _states_initial_loss(evidence, lab1):
-        could_not_check("an initial loss of about ln 10 is stated, but none was measured here: a person must look")
-    expected = f"ten classes give about ln 10 = {LN_10:.3f}"
-    for value, where in values.items():
-        fail(f"{where}: the loss before the first step is {value:.3f}; {expected}", credit="other_initial_loss")
-    missing(lab1, f"no loss was measured or written down before the first training step; {expected}", sign="loss|crit")
-
-
-def _prints_first_loss(lab: Lab) -> bool:
-    """A line of output says it is the first loss, and it is that of a training from new weights, not of the code."""
-    first = [run.first_loss for run in lab.runs if run.earlier_steps == 0 and run.first_loss is not None]
-    if not any(abs(loss - LN_10) < 0.2 for loss in first):
-        return False
-    printed = (number for text in lab.texts() for number in FIRST_LOSS.findall(text))
-    return any(number not in lab.source and abs(float(number) - LN_10) > 1e-4 for number in printed)
-
-
-def _states_initial_loss(evidence: Evidence, lab: Lab) -> bool:
-    """A number near 2.303, or ln 10, in the answer, or in a line of output that says it is the first."""
-    if re.search(r"(?<![\d.])2\.[23]\d*|\bln\s*\(?10|log\s*\(?10", words(evidence, "lab1.g")):
-        return True
-    return any(FIRST_LOSS.search(text) for text in lab.texts())
+    judge_initial_loss(evidence, lab1)
 
 
 @check("lab1.g", "validation_accuracy", evidence="record")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from grader.checks.blame import hindrance
 from grader.checks.contradictions import contradictions, reach
+from grader.checks.learning import stands
 from grader.checks.outcome import RecordProperty, could_not_check, fail, flag
 from grader.checks.support import written
 from grader.checks.training import TRAINS
@@ -49,6 +50,10 @@ def judge_accuracy(evidence: Evidence, lab: Lab, rubric: Rubric, record_property
             "ran: a person must look",
             best=best,
         )
+    standing = stands(lab)
+    if standing is not None:
+        claim = f"the saved outputs claim a validation accuracy of {best:.4f}"
+        could_not_check(f"{claim}, but when the notebook ran here {standing}: a person must look", best=best)
     _compare_with_what_is_known(evidence, lab, best, reach(evidence, lab, rubric))
 
 

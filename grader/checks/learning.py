@@ -96,6 +96,14 @@ def _judge(lab: Lab, run: Run, given: bool) -> Judgement:
     return Judgement("stands", f"the training loss does not fall: {ends} ({run.describe()})")
 
 
+def stands(lab: Lab) -> str | None:
+    """Why none of a notebook's trainings on training images learns; None where one does, or nothing can be said."""
+    judged = [_judge(lab, run, given=False) for run in lab.runs if "train" in run.splits]
+    if not judged or any(judgement.outcome == "learns" for judgement in judged):
+        return None
+    return next((judgement.reason for judgement in judged if judgement.outcome == "stands"), None)
+
+
 def is_slow(run: Run) -> bool:
     """The learning rate that the run began with is so small that some hundred steps need not show anything."""
     rate = run.rates[0] / (1 - min(run.momentum, 0.99)) if run.optimizer == "SGD" else run.rates[0]

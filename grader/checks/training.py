@@ -20,6 +20,7 @@ TRAINS = r"\.step\("
 LN_10 = math.log(10)
 RESETS = r"reset_parameters|\.apply\(|init\.\w+_\("
 SHOWS_SOMETHING = 16  # steps
+MANY_EPOCHS = 5
 KEPT_GRAPHS = 3  # losses of earlier steps; a variable may hold the last one or two
 
 
@@ -98,6 +99,9 @@ def validation_bugs(run: Run) -> list[Bug]:
     if sum(passed.grad is True for passed in run.validations) > 0.1 * len(run.validations):
         sentence = "validation computed gradients: put it under torch.no_grad()"
         bugs.append(Bug("gradients_in_validation", f"{run.where}: {sentence}"))
+    if len(run.validations) == 1 and run.epochs >= MANY_EPOCHS:
+        sentence = f"validation images were measured once in {run.epochs} epochs: measure them after each epoch"
+        bugs.append(Bug("validated_once", f"{run.where}: {sentence}"))
     return bugs
 
 
@@ -178,7 +182,8 @@ def shortcomings(lab: Lab, run: Run) -> tuple[str, ...]:
     present = {
         # Augmentation that is incomplete, or that no run has, costs points in Lab 2 (a), and only there.
         "without_augmentation": not _is_random(run) and any(map(_is_random, lab.runs)),
-        "without_bn": not run.has_bn,
+        # So does BN that no run has, in (b).
+        "without_bn": not run.has_bn and any(other.has_bn for other in lab.runs),
         "not_reinitialised": not is_fresh(lab, run),
     }
     return tuple(name for name, is_so in present.items() if is_so)

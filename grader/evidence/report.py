@@ -1,4 +1,7 @@
-"""Reports as PDF, Markdown or plain text: the verdicts of part 1 and the answers to the lettered questions, read as hostile input."""
+"""Reports as PDF, Markdown or plain text: verdicts of part 1 and answers to the lettered questions.
+
+They are read as hostile input.
+"""
 
 import json
 import re

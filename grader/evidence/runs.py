@@ -42,6 +42,7 @@ class Run:
     functions that the net equals; `layers` those that it executes; shares are of all steps, in [0, 1];
     `updates_called_net` is False where the optimizer steps another net than the one whose loss was computed;
     `kept_graphs` is the most losses of earlier steps that were held with their graphs at a step;
+    `epochs` counts passes over training images;
     `images` is the size of a full batch, and `losses` are those of full batches alone;
     `transform` is what happened to the training images on their way from the data set to the net.
     """
@@ -69,6 +70,7 @@ class Run:
     losses: tuple[float, ...]
     penalty: PenaltyEvent | None
     validations: tuple[PassEvent, ...]
+    epochs: int = 0
     kept_graphs: int = 0
     schedulers: tuple[Schedule, ...] = ()
 
@@ -224,6 +226,7 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         penalty=_last_penalty([*trace.before(positions[0]), *trace.events[positions[0] : positions[-1]]], numbers),
         kept_graphs=max(step.kept_graphs for step in steps),
         schedulers=trace.schedulers(first.optimizer),
+        epochs=sum(p.steps > 0 and not set(numbers).isdisjoint(p.nets) for p in passes),
         validations=tuple(
             p for p in passes if p.loader in trace.validation and not p.steps and not set(numbers).isdisjoint(p.nets)
         ),

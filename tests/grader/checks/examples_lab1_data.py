@@ -115,12 +115,15 @@ ARCHITECTURE = [
 ]
 
 EARLIER_BATCH = Cell("images, labels = next(iter(train_loader))\nprint(net(images).shape)", (fed(),))
+LAYER_BY_LAYER = "x = torch.randn(4, 3, 32, 32)\nfor layer in net:\n    x = layer(x)\n    print(x.shape)"
 DUMMY_INPUT = [
     passes("random", work()),
     passes("torchsummary", work(sanity=Cell("summary(net, (3, 32, 32))"))),
     passes("torchinfo", work(sanity=Cell("summary(net, input_size=(1, 3, 32, 32))"))),
     passes("a batch of real images", work(sanity=EARLIER_BATCH, training=training(*run()), decay=None)),
     passes("a single image", work(sanity=Cell("", (fed(split=None, shape=(3, 32, 32)),)))),
+    passes("layer by layer", work(sanity=Cell(LAYER_BY_LAYER))),
+    fails("layer by layer, and it raised", work(sanity=raised("NameError", LAYER_BY_LAYER)), "no made-up input"),
     fails("none", work(sanity=None), "no made-up input of shape (N, 3, 32, 32)"),
     fails("after the training", work(sanity=None, late=Cell("", (fed(split=None, steps=40),))), "no made-up input"),
     fails("of another size", work(sanity=Cell("", (fed(split=None, shape=(4, 3, 28, 28)),))), "no made-up input"),

@@ -168,6 +168,12 @@ VALIDATION_LOOP = [
     fails("train mode", work(training=trained(validations=[validation(training=True)])), "call eval() before it", 0.5),
     fails("gradients", work(training=trained(validations=[validation(grad=True)])), "under torch.no_grad()", 0.5),
     fails(
+        "once at the end",
+        work(**only(training(*DATA, *(e for k in range(6) for e in run(validations=[])), validation()))),
+        "validation images were measured once in 6 epochs: measure them after each epoch",
+        0.75,
+    ),
+    fails(
         "both",
         work(training=trained(validations=[validation(grad=True, training=True)])),
         "eval() before it; cell 5",
@@ -190,8 +196,19 @@ VALIDATION_LOOP = [
 
 FIRST = Cell(TRAINING, (*DATA, *run()))
 STATED = "an initial loss of about ln 10 is stated, but none was measured here"
+OWN_WEIGHTS = Cell("nn.init.kaiming_normal_(layer.weight)")
 INITIAL_LOSS = [
     passes("measured", work()),
+    passes(
+        "with weights drawn by hand",
+        work(training=training(*DATA, initial_loss(2.61), *run()), decay=None, late=OWN_WEIGHTS),
+    ),
+    fails(
+        "far off all the same",
+        work(training=training(*DATA, initial_loss(4.1), *run()), decay=None, late=OWN_WEIGHTS),
+        "the loss before the first step is 4.100",
+        0.5,
+    ),
     passes(
         "in the training loop", work(training=Cell(TRAINING, FIRST.seen, printed="Initial loss: 2.3087"), decay=None)
     ),
@@ -245,6 +262,11 @@ ACCURACY = [
         "beyond reach",
         work(training=training(*run(), printed="Best validation accuracy: 0.9312")),
         "claim a validation accuracy of 0.9312, but the best known of Lab 1 is 0.696, with 5 standard deviations 0.711",
+    ),
+    stays_open(
+        "claimed, but the run learns nothing",
+        work(**only(training(*DATA, *run(steps=240, losses=(2.303, 2.303))))),
+        "claim a validation accuracy of 0.6702, but when the notebook ran here the training loss does not fall",
     ),
     stays_open(
         "claimed, but nothing was trained", work(**only(training())), "nothing was trained when the notebook ran"
