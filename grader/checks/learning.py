@@ -53,9 +53,15 @@ def expected_fall(role: str, steps: int) -> Distribution | None:
 def judge_learning(
     lab: Lab, runs: Sequence[Run], record_property: RecordProperty, given: Callable[[Run], bool] = lambda _run: False
 ) -> None:
-    """Passes where any of the runs learns; `given` tells runs whose setting is the calibrated one."""
+    """Passes where any of the runs learns; `given` tells runs whose setting is the calibrated one.
+
+    In Labs 1 and 2 only such a run can fail: where another does not learn, its setting is to blame, which other
+    questions judge. Lab 3 leaves the setting to the student.
+    """
     _flag_first_loss(lab, runs, record_property)
     judged = [_judge(lab, run, given(run)) for run in runs]
+    if lab.role != "lab3":
+        judged = [_excused(run, judgement, given(run)) for run, judgement in zip(runs, judged, strict=True)]
     if any(judgement.outcome == "learns" for judgement in judged):
         return
     for outcome, credit in (("slow", "learns_slowly"), ("stands", 0.0)):
@@ -63,6 +69,12 @@ def judge_learning(
             if judgement.outcome == outcome:
                 fail(judgement.reason, credit=credit)
     could_not_check(max(zip(runs, judged, strict=True), key=lambda pair: len(pair[0].losses))[1].reason)
+
+
+def _excused(run: Run, judgement: Judgement, given: bool) -> Judgement:
+    if judgement.outcome != "stands" or given or not run.losses:
+        return judgement
+    return Judgement("open", f"{judgement.reason}, but its setting is not the given one: a person must look")
 
 
 def _judge(lab: Lab, run: Run, given: bool) -> Judgement:
