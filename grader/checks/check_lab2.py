@@ -233,6 +233,8 @@ def check_swish_trained(lab2: Lab, rubric: Rubric) -> None:
     if not runs:
         no_run(lab2, "no run trained a network with Swish", wanted=has_swish)
     with_bn = [run for run in runs if run.has_bn]
+    if not any(run.has_bn for run in lab2.runs):  # which (b) Batch normalization has taken points for
+        with_bn = runs
     if not with_bn:
         no_run(
             lab2, f"Swish was trained without BN layers ({runs[0].describe()})", credit="without_bn", wanted=has_swish

@@ -291,6 +291,7 @@ SWISH_ARCHITECTURE = [
     stays_open("hindered", work(swish=raised(NO_GPU_HERE, "net = SimpleNN(Swish).cuda()")), "cell 8 raised Assertion"),
 ]
 
+WITHOUT_BN = Cell("", (*built(5, "simplenn_swish"), *run(5, rates=(0.1,))))
 SWISH_TRAINED = [
     passes("BN, 0.1", work()),
     passes("decayed from 0.1", only(swish=Cell("", (*built(5, "simplenn_bn_swish"), *run(5, rates=(0.1, 0.01)))))),
@@ -299,9 +300,8 @@ SWISH_TRAINED = [
         only(swish=Cell("", (net(5, layers=layers_for("simplenn_bn_swish")), *run(5, rates=(0.1,))))),
     ),
     fails("0.01", only(swish=Cell("", bn_run(5, "simplenn_bn_swish"))), "lr=0.01 (cell 3); the item asks for 0.1", 0.5),
-    fails(
-        "no BN", only(swish=Cell("", (*built(5, "simplenn_swish"), *run(5, rates=(0.1,))))), "without BN layers", 0.5
-    ),
+    fails("no BN", only("bn", swish=WITHOUT_BN), "without BN layers", 0.5),
+    passes("none has BN, which (b) asks for", only(swish=WITHOUT_BN)),
     fails(
         "continued",
         only(swish=Cell("", bn_run(5, "simplenn_bn_swish", lr=0.1, earlier_steps=90))),
