@@ -311,6 +311,10 @@ def check_l1_penalty(lab2: Lab) -> None:
             credit="l1_beside_l2",
         )
     penalised = [run for run in training_runs(lab2) if run.penalty is not None]
+    diverged = [run for run in training_runs(lab2) if run.weight_decay == 0 and run.loss_kind and not run.losses]
+    if diverged and not penalised:
+        found = "the loss of this run is not a number, so that a penalty in it could not be measured"
+        could_not_check(f"{diverged[-1].where}: {found}: a person must look")
     if not penalised:
         no_run(lab2, "no run had an L1 penalty as a part of its loss", wanted=has_l1)
     _judge_other_penalty(penalised[-1])
