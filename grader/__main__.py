@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scoring.add_argument("predictions", type=Path)
     scoring.add_argument("--labels", type=Path, help="heldout.csv; without it only the format is checked")
     bank = commands.add_parser("bank", help="grade the mutants and variants of fixtures/ and print the matrix")
-    bank.add_argument("pattern", nargs="?", default="", help="regular expression: only cases whose names match")
-    bank.add_argument("--jobs", type=int, default=2, help="cases graded side by side (2)")
+    bank.add_argument(
+        "pattern", nargs="?", default="", type=_pattern, help="regular expression: only cases whose names match"
+    )
+    bank.add_argument("--jobs", type=_positive, default=2, help="cases graded side by side (2)")
+    bank.add_argument("--every", type=_positive, default=1, help="only each N-th mutant and each N-th variant (1)")
     bank.add_argument("--base", type=Path, help="folder that keeps the complete submission's evidence between calls")
     bank.add_argument("--verbose", action="store_true", help="print every reason")
     calibrating = commands.add_parser("calibrate", help="measure the thresholds that the checks of learning use")
@@ -44,9 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if options.command == "bank":
-        from grader import bank as bank_of_cases  # what it needs is not handed out to students
-
-        return bank_of_cases.main(options.pattern, options.jobs, options.verbose, options.base)
+        try:
+            from grader import bank as bank_of_cases
+        except ImportError:
+            parser.error("the bank of mutants and variants is not part of this copy")
+        cases = bank_of_cases.chosen(options.pattern, options.every)
+        if not cases:
+            parser.error(f"no case of the bank has a name that matches {options.pattern!r}")
+        return bank_of_cases.main(cases, options.jobs, options.verbose, options.base)
     if options.command == "calibrate":
         return _calibrate(options.data, options.seeds, options.out, options.labs)
     return _score(options.predictions, options.labels)
@@ -65,6 +74,20 @@ def _calibrate(data: Path | None, seeds: int, out: Path, labs: Sequence[str] | N
         print(error, file=sys.stderr)
         return USAGE_ERROR
     return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return int(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def _score(predictions: Path, labels: Path | None) -> int:
