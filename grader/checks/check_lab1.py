@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 from grader.checks.blame import hindrance
@@ -303,7 +304,10 @@ def check_validation_loop(lab1: Lab) -> None:
     """After each epoch the validation split is measured in eval mode and without gradients."""
     validated = [run for run in stepped_runs(lab1) if run.validations]
     if not validated:
-        if _measures_training_split(lab1):
+        measured = _measured_training_split(lab1)
+        if measured:
+            run = max(stepped_runs(lab1), key=lambda run: run.steps)
+            fail_for(validation_bugs(replace(run, validations=measured)))
             could_not_check("what is validated are training images, which (c) judges: a person must look at the loop")
         if re.search(r"random_split|Subset", lab1.source):
             could_not_check("whether validation images are a part of the training split could not be seen")
@@ -311,11 +315,12 @@ def check_validation_loop(lab1: Lab) -> None:
     fail_for(validation_bugs(max(validated, key=lambda run: run.steps)))
 
 
-def _measures_training_split(lab: Lab) -> bool:
-    """No validation set was made, and a net is called on training images without a step in between."""
+def _measured_training_split(lab: Lab) -> tuple[PassEvent, ...]:
+    """Passes over training images without a step, where no validation set was made."""
+    if any(dataset.split == "val" for dataset in lab.datasets):
+        return ()
     passes: tuple[PassEvent, ...] = lab.of_type(PassEvent)
-    measured = any(passed.split == "train" and passed.nets and not passed.steps for passed in passes)
-    return measured and not any(dataset.split == "val" for dataset in lab.datasets)
+    return tuple(passed for passed in passes if passed.split == "train" and passed.nets and not passed.steps)
 
 
 @check("lab1.f", "learns", evidence="trace")

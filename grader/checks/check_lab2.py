@@ -197,7 +197,7 @@ def check_larger_rate_with_bn(lab2: Lab, rubric: Rubric) -> None:
 def check_rate_comparison(lab2: Lab) -> None:
     """The larger rate is set against something: the network without BN at a larger rate, or BN at several rates."""
     with_bn = runs_with_bn(lab2)
-    plain = any(not run.has_bn and is_larger(run) for run in training_runs(lab2))
+    plain = any(not run.has_bn and not has_swish(run) and is_larger(run) for run in training_runs(lab2))
     if not with_bn:
         no_run(lab2, "nothing to compare: no network with BN was trained")
     astray = [run for run in lab2.runs if not run.updates_called_net and is_larger(run)]
@@ -351,14 +351,14 @@ def check_distribution(evidence: Evidence, lab2: Lab) -> None:
 
 
 def _reads_weights(lab: Lab, index: int) -> bool:
-    """Weights are named in a cell, in code that it calls, or in another cell that gave a name it uses its value."""
+    """Weights are named in a cell, in code that it calls, or in the text of a cell that gave a name it uses its value."""
     if lab.code.reaches(index, WEIGHTS):
         return True
     cells = lab.code.cells
     imported = {name for cell in cells.values() for name in re.findall(r"\b(?:import|as) (\w+)", cell.text)}
     used = cells[index].uses - imported
     sources = (other for other, cell in cells.items() if other != index and not cell.binds.isdisjoint(used))
-    return any(lab.code.reaches(other, WEIGHTS) for other in sources)
+    return any(re.search(WEIGHTS, cells[other].text) for other in sources)  # making and training a net reads them too
 
 
 @check("lab2.c.l1", "observations", evidence="person")
