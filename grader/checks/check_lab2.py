@@ -351,7 +351,7 @@ def check_distribution(evidence: Evidence, lab2: Lab) -> None:
 
 
 def _reads_weights(lab: Lab, index: int) -> bool:
-    """Weights are named in a cell, in code that it calls, or in the text of a cell that gave a name it uses its value."""
+    """Weights are named in a cell, in code that it calls, or in the text of a cell that gave a name its value."""
     if lab.code.reaches(index, WEIGHTS):
         return True
     cells = lab.code.cells
