@@ -211,8 +211,10 @@ def check_validation_loader(lab1: Lab) -> None:
 
 
 @check("lab1.d", "deployed", evidence="trace")
-def check_deployed(lab1: Lab) -> None:
+def check_deployed(lab1: Lab, record_property: RecordProperty) -> None:
     """The model is sent to the GPU, or to the device that the notebook chose where there is none."""
+    if any(move.device.startswith("cuda") for move in lab1.moved) and {seen.device for seen in lab1.inputs} == {"cpu"}:
+        record_property("ran on", "the CPU: there is no GPU here, so that `cuda` means the CPU")
     if not lab1.moved and not re.search(r"set_default_device|DataParallel", lab1.source):
         missing(lab1, "the model was never sent to a device with .to(device) or .cuda()", sign=r"\.to\(|\.cuda\(")
     if not re.search(r"cuda|mps|accelerator", lab1.source):

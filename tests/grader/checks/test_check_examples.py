@@ -14,7 +14,7 @@ import examples_lab3
 import examples_learning
 import examples_part1
 import pytest
-from evidence_builders import Cell, evidence, lab, run
+from evidence_builders import Cell, built, evidence, fed, lab, moved, run
 from running import CHECKS, RUBRIC, Example, lab_of, name_of, outcome_of
 
 from grader.checks.registry import Check
@@ -150,6 +150,14 @@ def test_the_bar_that_was_applied_is_recorded_and_no_other_is_claimed(lossy: boo
         assert (outcome, recorded["bar"]) == ("failed", bar)
         assert f"{bar:.2f}" in reason
         assert not re.search(r"\d+ ?%", check.sentence)
+
+
+def test_a_notebook_made_for_a_gpu_says_that_it_ran_without_one() -> None:
+    for device, says in (("cuda", True), ("cpu", False)):
+        seen = (*built(), moved().model_copy(update={"device": device}), fed())
+        recorded: dict[str, object] = {}
+        outcome_of(CHECKS["lab1.d/deployed"], evidence(lab("lab1", [Cell("net.to('cuda')", seen)])), recorded)
+        assert ("ran on" in recorded) is says
 
 
 def test_all_checks_of_a_long_notebook_take_less_than_two_seconds() -> None:
