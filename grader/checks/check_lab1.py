@@ -55,8 +55,10 @@ LOADS = r"DataLoader|_?loader\b|\bfor\b.*\benumerate\("
 
 
 def loader_of(lab: Lab, split: str) -> LoaderEvent:
-    """The first loader over a split that was iterated."""
-    for loader in lab.loaders if split == "train" else lab.validation_loaders():
+    """The first loader over a split that was iterated; of validation loaders first those that a run was measured on."""
+    validated = {passed.loader for run in lab.runs for passed in run.validations}
+    validation = sorted(lab.validation_loaders(), key=lambda loader: loader.loader not in validated)
+    for loader in lab.loaders if split == "train" else validation:
         if split == "val" or loader.split == split:
             return loader
     missing(lab, f"no DataLoader over the course's {split} split was iterated when the notebook ran", sign=LOADS)
@@ -361,9 +363,9 @@ def check_decay(lab1: Lab) -> None:
     """The learning rate of a run really falls while it trains a fresh network."""
     runs = judged_runs(lab1)
     decayed = [run for run in runs if run.decays]
-    if any(is_fresh(lab1, run) and not decays_afterwards(lab1, run) for run in decayed) or any(
-        _goes_on_slower(*pair) for pair in pairwise(runs)
-    ):
+    if any(is_fresh(lab1, run) and not decays_afterwards(lab1, run) for run in decayed):
+        return
+    if any(_goes_on_slower(*pair, alone=pair[0] is runs[0]) for pair in pairwise(runs)):
         return
     if decayed:
         fail(f"the run with decay goes on with a trained network ({decayed[0].describe()})", credit="not_reinitialised")
@@ -373,9 +375,10 @@ def check_decay(lab1: Lab) -> None:
     no_run(lab1, f"the learning rate never fell during a run; found {runs[-1].describe()}")
 
 
-def _goes_on_slower(run: Run, later: Run) -> bool:
-    """A decay by a new optimizer for the same net in the same cell."""
-    together = later.net == run.net and later.net is not None and not set(later.cells).isdisjoint(run.cells)
+def _goes_on_slower(run: Run, later: Run, *, alone: bool) -> bool:
+    """A decay by a new optimizer for the same net: in the same cell, or in a later one of a run that is not (g)'s."""
+    same_cell = not set(later.cells).isdisjoint(run.cells)
+    together = later.net == run.net and later.net is not None and (same_cell or (not alone and run.earlier_steps == 0))
     return together and later.rates[0] < run.rates[-1] and not math.isclose(later.rates[0], run.rates[-1])
 
 

@@ -69,7 +69,8 @@ def check_validation_unaugmented(lab2: Lab) -> None:
     loaders = lab2.validation_loaders()
     if not loaders:
         missing(lab2, "no DataLoader over the validation split was iterated", sign=r"DataLoader|_?loader\b")
-    for loader in loaders:
+    validated = {passed.loader for run in lab2.runs for passed in run.validations}
+    for loader in [loader for loader in loaders if loader.loader in validated] or loaders:
         if loader.transform is not None and loader.transform.is_random:
             where = lab2.where(loader)
             fail(f"{where}: validation images are augmented at random; validation must measure the images themselves")
@@ -200,7 +201,7 @@ def check_rate_comparison(lab2: Lab) -> None:
     plain = any(not run.has_bn and not has_swish(run) and is_larger(run) for run in training_runs(lab2))
     if not with_bn:
         no_run(lab2, "nothing to compare: no network with BN was trained")
-    astray = [run for run in lab2.runs if not run.updates_called_net and is_larger(run)]
+    astray = [run for run in lab2.runs if not run.updates_called_net and is_larger(run) and _calls_plain(lab2, run)]
     if astray and not plain:
         other = "the optimizer steps another network than the one that is called"
         fail(f"{astray[0].where}: the network that BN is compared with was never trained: {other}")
@@ -209,6 +210,12 @@ def check_rate_comparison(lab2: Lab) -> None:
         no_run(
             lab2, f"nothing to compare: {found}, and no network without BN was trained with a larger one than Lab 1's"
         )
+
+
+def _calls_plain(lab: Lab, run: Run) -> bool:
+    """The net that was called has ReLUs and no BN, as the one that BN is compared with."""
+    types = {layer.type for net in lab.nets if net.net == run.called for layer in net.layers}
+    return "ReLU" in types and not any(kind.startswith("BatchNorm") for kind in types)
 
 
 @check("lab2.b.lr", "observations", evidence="person")
@@ -315,6 +322,9 @@ def check_l1_penalty(lab2: Lab) -> None:
     if diverged and not penalised:
         found = "the loss of this run is not a number, so that a penalty in it could not be measured"
         could_not_check(f"{diverged[-1].where}: {found}: a person must look")
+    own = [run for run in training_runs(lab2) if run.weight_decay == 0 and run.loss_kind is None]
+    if own and not penalised and re.search(r"\babs\(|norm\(|sign\(", lab2.source):
+        could_not_check(f"{own[-1].where}: the loss is none of torch's, so that a penalty in it could not be measured")
     if not penalised:
         no_run(lab2, "no run had an L1 penalty as a part of its loss", wanted=has_l1)
     _judge_other_penalty(penalised[-1])

@@ -23,6 +23,7 @@ from grader.rubric import Rubric
 RESNET20 = ("resnet20_a", "resnet20_a_behind", "resnet20_b")
 # Option A and B, each also with biases in its convolutions, which BN makes ineffective.
 PARAMETERS = (269_722, 270_410, 272_474, 273_258)
+AUGMENTED = "validation images are augmented at random; validation must measure the images themselves"
 TOPOLOGY = {16: 7, 32: 6, 64: 6}
 
 
@@ -90,19 +91,33 @@ def check_resnet_trained(lab3: Lab) -> None:
     run = max(runs, key=lambda run: run.steps)
     if any("test" in run.splits for run in runs):
         fail("steps were taken on the test split; do not train on the test set", run=run.describe())
+    if any("val" in run.splits for run in runs):
+        fail("steps were taken on validation images, which then measure nothing", run=run.describe())
     wrong_net_saved = saved_untrained(lab3)
     elsewhere = [event for event in lab3.of_type(LoadEvent) if event.steps is None and event.net == run.net]
     if elsewhere and not wrong_net_saved:  # what is loaded may be the wrong net that was saved
         where = lab3.where(elsewhere[0])
         could_not_check(f"{where} loads weights that were not trained in this notebook: a person must look")
-    validations = run.validations or copies_validated(lab3, run)
+    validations = run.validations + copies_validated(lab3, run)
     bugs = loop_bugs(run) + validation_bugs(replace(run, validations=validations)) + wrong_net_saved
     if run.loss_kind == "cross_entropy" and run.loss_fed == "probabilities":
         sentence = f"{run.where}: cross-entropy applies softmax itself: feed it logits, without your softmax"
         bugs.append(Bug("softmax_and_loss", sentence))
     if not validations and not any(run.validations for run in runs):
         bugs.append(Bug("never_validated", "it was never called on validation images while it was trained"))
-    fail_for(bugs, run=run.describe())
+    fail_for(bugs + _other_bugs(lab3, run, validations), run=run.describe())
+
+
+def _other_bugs(lab: Lab, run: Run, validations: tuple[PassEvent, ...]) -> list[Bug]:
+    """Validation images that are augmented, and schedulers that are never stepped."""
+    measured = {passed.loader for passed in validations}
+    transforms = [loader.transform for loader in lab.loaders if loader.loader in measured]
+    random = any(transform is not None and transform.is_random for transform in transforms)
+    bugs = [Bug("validation_augmented", f"{run.where}: {AUGMENTED}")] if random else []
+    if run.schedulers and not any(schedule.steps for schedule in run.schedulers) and len(run.rates) == 1:
+        sentence = f"{run.where}: the {run.schedulers[-1].kind} scheduler is made, but its step() is never called"
+        bugs.append(Bug("scheduler_never_stepped", sentence))
+    return bugs
 
 
 @check("lab3.b", "learns", evidence="trace")

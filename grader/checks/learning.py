@@ -24,6 +24,7 @@ FLOOR = 0.02  # the least fall of the loss that shows anything
 SLOW = {"SGD": 0.025, "Adam": 3e-4, "AdamW": 3e-4, "NAdam": 3e-4, "RAdam": 3e-4}  # effective rates; others, below 1e-3
 FEWEST = 8  # images of a step, below which its loss shows nothing
 ABSURD = 3.0  # times what the first loss of the reference can be
+STIRS = 0.1  # a fall of the loss on one batch that shows that gradients arrive
 LEARNT, STUCK = 1.0, 2.0  # last loss on one batch: every right net is far below the one, chance stands above the other
 
 
@@ -126,7 +127,9 @@ def is_calibrated(run: Run, *, augmented: bool) -> bool:
     """The setting that the notebook of Lab 1 gives, with nothing else that could slow it down."""
     transform, loss = run.transform, run.first_loss
     normalised = transform is not None and transform.normalisation is not None
-    if not normalised or transform is None or transform.is_random != augmented or loss is None:
+    if not normalised or transform is None or transform.other or loss is None:
+        return False
+    if transform.is_random if not augmented else not (transform.augments and transform.max_shift == 4):
         return False
     stepped = run.optimizer == "SGD" and len(run.rates) == 1 and same(run.rates[0], 0.01) and same(run.momentum, 0.9)
     fed = run.loss_kind == "cross_entropy" and run.loss_fed == "logits" and run.penalty is None
@@ -156,7 +159,8 @@ def judge_one_batch(lab: Lab, net: NetEvent) -> None:
     if found is None or last is None:
         problem = found.problem if found is not None and found.problem else "it was not tried"
         could_not_check(f"whether {name} can learn one batch of images could not be seen: {problem}")
-    if last < STUCK:
+    moved = found.losses[0] - last
+    if last < STUCK or moved > STIRS:
         could_not_check(f"{name} learns one batch of images slowly: its loss is {last:.3f} after {STEPS} steps of Adam")
     fail(
         f"{name} cannot learn even one batch of images: after {STEPS} steps of Adam the loss is {last:.3f}; a right "

@@ -144,7 +144,7 @@ def splits_mixed_in(lab: Lab) -> set[str]:
 
 def saved_untrained(lab: Lab) -> list[Bug]:
     """The bug of saving another network than the one that was trained."""
-    if not lab.saves or any(save.steps > 0 for save in lab.saves):
+    if not lab.saves or any(save.steps > 0 or save.changed for save in lab.saves):
         return []
     return [Bug("wrong_net_saved", f"{lab.where(lab.saves[0])}: the network that is saved was never trained")]
 
@@ -164,7 +164,7 @@ def decays_afterwards(lab: Lab, run: Run) -> bool:
     for step in lab.of_type(StepEvent):
         if step.net == run.net:
             rates.setdefault(step.cell, []).append(step.lr)
-    cells = list(rates.values())
+    cells = [taken for taken in rates.values() if len(taken) >= SHOWS_SOMETHING]  # fewer are a trial
     goes_on = all(same(later[0], earlier[-1]) for earlier, later in pairwise(cells))
     constant = bool(cells) and min(cells[0]) == max(cells[0])
     return len(cells) > 1 and goes_on and constant and re.search(RESETS, lab.source) is None

@@ -41,6 +41,7 @@ class Run:
     `rates` are the learning rates in the order in which they came into force; `architectures` the names of the known
     functions that the net equals; `layers` those that it executes; shares are of all steps, in [0, 1];
     `updates_called_net` is False where the optimizer steps another net than the one whose loss was computed;
+    `called` is the number of the net that was called last before the first step;
     `kept_graphs` is the most losses of earlier steps that were held with their graphs at a step;
     `epochs` counts passes over training images;
     `images` is the size of a full batch, and `losses` are those of full batches alone;
@@ -70,6 +71,7 @@ class Run:
     losses: tuple[float, ...]
     penalty: PenaltyEvent | None
     validations: tuple[PassEvent, ...]
+    called: int | None = None
     epochs: int = 0
     kept_graphs: int = 0
     schedulers: tuple[Schedule, ...] = ()
@@ -204,7 +206,8 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         net=numbers[0] if numbers else None,
         architectures=frozenset().union(*(trace.architectures.get(number, frozenset()) for number in numbers)),
         layers=next((trace.nets[number].layers for number in numbers if number in trace.nets), ()),
-        updates_called_net=_updates_called_net(steps, trace.nets),
+        updates_called_net=_updates_called_net(steps, trace.nets, passes),
+        called=first.fed,
         optimizer=first.kind,
         rates=tuple(_changes(step.lr for step in steps)),
         momentum=first.momentum,
@@ -227,19 +230,36 @@ def _build_run(trace: _Trace, positions: list[int]) -> Run:
         kept_graphs=max(step.kept_graphs for step in steps),
         schedulers=trace.schedulers(first.optimizer),
         epochs=sum(p.steps > 0 and not set(numbers).isdisjoint(p.nets) for p in passes),
-        validations=tuple(
-            p for p in passes if p.loader in trace.validation and not p.steps and not set(numbers).isdisjoint(p.nets)
-        ),
+        validations=_validations(events, positions[-1] - positions[0], trace.validation, numbers),
     )
 
 
-def _updates_called_net(steps: Sequence[StepEvent], nets: Mapping[int, NetEvent]) -> bool:
+def _validations(
+    events: Sequence[Any], last: int, loaders: frozenset[int], numbers: Sequence[int]
+) -> tuple[PassEvent, ...]:
+    """Passes over validation images without a step, up to the first behind a run's `last` step.
+
+    What comes later is a look at a trained net, not a part of its training.
+    """
+    found = [
+        (place, event)
+        for place, event in enumerate(events)
+        if isinstance(event, PassEvent) and event.loader in loaders and not event.steps
+        if not set(numbers).isdisjoint(event.nets)
+    ]
+    behind = [event for place, event in found if place > last]
+    return (*(event for place, event in found if place <= last), *behind[:1])
+
+
+def _updates_called_net(steps: Sequence[StepEvent], nets: Mapping[int, NetEvent], passes: Sequence[PassEvent]) -> bool:
     """Whether the parameters that are stepped are of the net that was called, or of another part before the loss.
 
     A net that a new one took the name of is gone, so that its parameters are no net's; gradients tell them apart.
     """
     stepped, called = steps[0].net, steps[0].fed
     if called is None or stepped == called:
+        return True
+    if any(passed.steps and {stepped, called} <= set(passed.nets) for passed in passes):  # trained side by side
         return True
     outputs = [event.output for number, event in nets.items() if number in (stepped, called)]
     rivals = len(outputs) == 2 and all(outputs) and outputs[0][1:] == outputs[1][1:]  # type: ignore[index]

@@ -271,11 +271,12 @@ class SchedulerEvent(Event):
 
 
 class SaveEvent(Event):
-    """`torch.save` of an object that holds a net's weights."""
+    """`torch.save` of an object that holds a net's weights; `changed` since the net was first seen, by whatever."""
 
     event: Literal["save"]
     net: Count
     steps: Count
+    changed: bool = False
 
 
 class LoadEvent(Event):

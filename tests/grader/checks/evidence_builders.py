@@ -168,9 +168,9 @@ def initial_loss(value: float | None = 2.304, number: int = 0) -> InitialLossEve
     return InitialLossEvent(event="initial_loss", cell=0, net=number, split="val", kind="cross_entropy", value=value)
 
 
-def saved(number: int = 0, *, steps: int = 40) -> SaveEvent:
+def saved(number: int = 0, *, steps: int = 40, changed: bool = False) -> SaveEvent:
     """`torch.save` of a net's weights."""
-    return SaveEvent(event="save", cell=0, net=number, steps=steps)
+    return SaveEvent(event="save", cell=0, net=number, steps=steps, changed=changed)
 
 
 def loaded(number: int = 0, *, steps: int | None = None) -> LoadEvent:
@@ -254,7 +254,7 @@ def run(
     after = (validation(number or 0),) if validations is None else tuple(validations)
     if number_of_loader is not None:
         events.append(validation(number or 0, **of_training))
-    return *events, *after
+    return *events[: steps - 1], *after[:-1], *events[steps - 1 :], *after[-1:]  # one validation after the last epoch
 
 
 def penalty(

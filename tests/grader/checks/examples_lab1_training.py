@@ -274,6 +274,8 @@ ACCURACY = [
 ]
 
 NEW_OPTIMIZER = training(*DATA, *run(), *run(rates=(0.001,), optimizer=9, earlier_steps=40))
+SLOWER = Cell("", run(1, rates=(0.001,), optimizer=9, earlier_steps=40))
+SLOWER_AGAIN = Cell("", run(0, rates=(0.001,), optimizer=9, earlier_steps=40))
 DECAYED = [
     passes("manual", work()),
     passes("in the first training", work(**only(trained(rates=(0.01, 0.001))))),
@@ -291,6 +293,8 @@ DECAYED = [
         "was stepped 30 times without effect; the learning rate stayed at 0.01",
     ),
     fails("rises", work(**only(trained(rates=(0.001, 0.01)))), "never fell"),
+    passes("by a new optimizer in a later cell", work(decay=Cell("", (*built(1), *run(1))), late=SLOWER)),
+    fails("the net of (g) goes on slower", work(decay=SLOWER_AGAIN), "never fell"),
     passes("of a run on other images", work(**only(trained(split="val", loader=1, rates=(0.01, 0.001))))),
     stays_open("no step at all", work(**only(training())), "no optimizer step was seen"),
     fails(

@@ -67,11 +67,11 @@ AUGMENTATION = [
     stays_open("hindered", work(**NO_TRAINING, late=HINDERED), "cell 3 raised AssertionError"),
 ]
 
+AUGMENTED_VALIDATION = Cell("", (dataset("train"), loader(0, "train"), loader(1, "val", transform=AUGMENTED)))
 VALIDATION_UNAUGMENTED = [
     passes("plain", work()),
-    fails(
-        "augmented", work(late=Cell("", (loader(2, "val", transform=AUGMENTED),))), "cell 13: validation images are aug"
-    ),
+    fails("augmented", work(data=AUGMENTED_VALIDATION), "cell 2: validation images are augmented"),
+    passes("another loader to look at", work(late=Cell("", (loader(2, "val", transform=AUGMENTED),)))),
     fails("none", work(data=None), "no DataLoader over the validation split was iterated"),
     stays_open("hindered", work(data=raised(NO_GPU_HERE, "DataLoader(val_set)")), "cell 2 raised AssertionError"),
 ]
@@ -219,8 +219,19 @@ LARGER_RATE = [
     stays_open("hindered", only("a", "bn", late=HINDERED), "cell 5 raised AssertionError"),
 ]
 
+SWISH_LEFT_BEHIND = Cell("", (*built(3, "simplenn_bn_swish"), *run(4, rates=(0.1,), fed=3, earlier_steps=40)))
+SIDE_BY_SIDE = Cell(
+    "",
+    (
+        *built(3),
+        *run(4, rates=(0.1,), fed=3, earlier_steps=40),
+        validation(3, loader=0, split="train", training=True, grad=True, steps=40, nets=(3, 4)),
+    ),
+)
 LEFT_BEHIND = Cell("", (*built(3), *run(4, rates=(0.1,), fed=3, earlier_steps=40)))
 COMPARISON = [
+    passes("another network left behind", only("bn", "bn_large", plain_large=SWISH_LEFT_BEHIND)),
+    passes("side by side", only("bn", "bn_large", plain_large=SIDE_BY_SIDE)),
     fails(
         "the other network was never trained",
         only("bn", "bn_large", plain_large=LEFT_BEHIND),

@@ -213,6 +213,11 @@ PENALTY = [
     passes("small", only(l1=l1(l1=(1e-6, 0.0)))),
     passes("without the last layer", only(l1=l1(covers=0.98))),
     stays_open(
+        "beside a loss of one's own",
+        only(l1=Cell("loss = own(logits, y) + l1 * p.abs().sum()", bn_run(60, weight_decay=0.0, loss_kind=None))),
+        "the loss is none of torch's",
+    ),
+    stays_open(
         "of a net that has diverged",
         only(l1=Cell("", bn_run(60, weight_decay=0.0, loss=None, cross_entropy=None))),
         "cell 3: the loss of this run is not a number",

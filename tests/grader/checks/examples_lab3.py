@@ -21,6 +21,7 @@ from evidence_builders import (
     raised,
     run,
     saved,
+    scheduler,
     step,
     validation,
 )
@@ -241,6 +242,24 @@ TRAINED = [
         work(training=training(*run(training=False, validations=[]))),
         "every epoch; it was never called",
         0.25,
+    ),
+    fails("validation images", work(training=training(*run(), step(split="val"))), "which then measure nothing"),
+    fails(
+        "scheduler never stepped",
+        work(training=training(scheduler(0), *run())),
+        "the StepLR scheduler is made, but its step() is never called",
+        0.75,
+    ),
+    passes("scheduler without effect yet", work(training=training(scheduler(9), *run()))),
+    fails(
+        "augmented validation",
+        work(training=training(loader(1, "val", transform=AUGMENTED), *run())),
+        "validation images are augmented at random",
+        0.5,
+    ),
+    passes(
+        "the average is validated and saved",
+        work(training=training(*run(validations=[validation()]), saved(9, steps=0, changed=True))),
     ),
     fails("test images", work(training=training(*run(), step(split="test"))), "do not train on the test set"),
     fails("SimpleNN is trained", work(training=training(*built(1), *run(1))), "no optimizer step on ResNet (cell 1)"),

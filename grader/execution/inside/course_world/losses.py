@@ -114,6 +114,8 @@ def _note_loss(kind: str, scores: Any, value: Any) -> None:
     # A loss of parameters is a penalty; one inside a net's own forward pass is the net's affair.
     if not isinstance(scores, torch.Tensor) or isinstance(scores, nn.Parameter) or not isinstance(value, torch.Tensor):
         return
+    if scores.dim() < 2 or scores.shape[0] != calls.last.images:  # no scores of the images that the net was called on
+        return
     report_unused()
     losses.last = Loss(value, kind, _fed_with(scores), calls.last.net, calls.last.split)
     losses.watch_graph(value)

@@ -35,6 +35,7 @@ class Net:
     described: bool = False
     multiply_adds: float = 0.0  # of one image's forward pass
     steps: int = 0
+    first: bytes = b""  # fingerprint of the weights when it was first seen
 
     def parameters(self) -> list[nn.Parameter]:
         """Of the module as it is now; none when it is gone."""
@@ -74,9 +75,9 @@ class Nets:
         module = unwrapped(module)
         net = self._by_module.get(module)
         if net is None:
-            net = Net(len(self.by_number), weakref.ref(module))
+            net = Net(len(self.by_number), weakref.ref(module), first=fingerprint(dict(module.named_parameters())))
             net.steps = max((other.steps for other in self.by_number if _same_weights(other, module)), default=0)
-            net.steps = max(net.steps, self.trained.get(fingerprint(dict(module.named_parameters())), 0))
+            net.steps = max(net.steps, self.trained.get(net.first, 0))
             self._by_module[module] = net
             self.by_number.append(net)
         return net

@@ -44,7 +44,9 @@ def _note_saved(value: Any) -> None:
     for state in _states(value):
         net = _sharing(state) or _alike(state)
         if net is not None:
-            recorder.emit("save", net=net.number, steps=nets.trained.get(fingerprint(state), net.steps))
+            saved = fingerprint(state)
+            steps = nets.trained.get(saved, net.steps)
+            recorder.emit("save", net=net.number, steps=steps, changed=saved != net.first)
             return
 
 
