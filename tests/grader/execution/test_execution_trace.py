@@ -395,3 +395,17 @@ def test_losses_kept_with_their_graphs_are_counted(ran: Ran) -> None:
     assert kept == list(range(len(kept)))
     assert len(kept) > 3
     assert {event.kept_graphs for event in ran.of("loss added up as a number", "step")} == {0}
+
+
+def test_a_penalty_by_a_loss_of_torchs_is_no_loss_of_the_net(ran: Ran) -> None:
+    last = step(ran, "penalty by a loss of torch's")
+    assert (last.loss_kind, last.loss_fed) == ("cross_entropy", "logits")
+    found = ran.of("penalty by a loss of torch's", "penalty")[-1]
+    assert found.l1.coefficient == pytest.approx(1e-3, rel=0.01)
+    assert found.l1.unexplained < 0.05
+
+
+def test_an_average_has_changed_without_steps_and_an_untouched_net_has_not(ran: Ran) -> None:
+    average, untouched = ran.of("average saved", "save")
+    assert (average.steps, average.changed) == (0, True)
+    assert (untouched.steps, untouched.changed) == (0, False)

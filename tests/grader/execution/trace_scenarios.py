@@ -91,6 +91,24 @@ plateau.step(1.0); chain.step(); chain.step()
 import io, pickle
 saved = pickle.dumps(chain.state_dict())
 """,
+    "penalty by a loss of torch's": """
+net = Tiny(); optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+for x, y in train:
+    weights = torch.cat([p.flatten() for p in net.parameters()])
+    loss = F.cross_entropy(net(x), y) + 1e-3 * F.l1_loss(weights, torch.zeros_like(weights), reduction="sum")
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+""",
+    "average saved": """
+import io
+net = Tiny(); average = copy.deepcopy(net); untouched = Tiny()
+with torch.no_grad():
+    average(x); untouched(x)
+for x, y in train:
+    steps(net, [(x, y)], 1)
+    with torch.no_grad():
+        for a, p in zip(average.parameters(), net.parameters()): a.mul_(0.9).add_(p, alpha=0.1)
+torch.save(average.state_dict(), io.BytesIO()); torch.save(untouched.state_dict(), io.BytesIO())
+""",
     "loss added up with its graph": """
 net = Tiny(); optimizer = torch.optim.SGD(net.parameters(), lr=0.01); total = 0
 for _ in range(2):
