@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"no case of the bank has a name that matches {options.pattern!r}")
         return bank_of_cases.main(cases, options.jobs, options.verbose, options.base)
     if options.command == "calibrate":
+        if importlib.util.find_spec("fixtures.submissions") is None:
+            parser.error("the reference's submission, which is measured, is not part of this copy")
         return _calibrate(options.data, options.seeds, options.out, options.labs)
     return _score(options.predictions, options.labels)
 

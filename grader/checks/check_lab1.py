@@ -279,7 +279,10 @@ def check_optimizer(lab1: Lab) -> None:
     if run.covers < 1:
         fail(f"the optimizer steps {run.covers:.0%} of the trained network's parameters ({run.describe()})")
     expected = "the notebook gives SGD with lr=0.01, momentum=0.9, weight_decay=0.0001"
-    no_run(lab1, f"found {run.describe()}; {expected}", credit="other_setting")
+    without = {"the momentum": run.momentum, "the weight decay": run.weight_decay}
+    absent = " and ".join(name for name, value in without.items() if value == 0)
+    told = f"; {absent} is missing: pass it to the optimizer" if absent and run.optimizer == "SGD" else ""
+    no_run(lab1, f"found {run.describe()}; {expected}{told}", credit="other_setting")
 
 
 def _is_given_setting(run: Run) -> bool:
