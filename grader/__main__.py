@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     bank.add_argument("--jobs", type=_positive, default=2, help="cases graded side by side (2)")
     bank.add_argument("--every", type=_positive, default=1, help="only each N-th mutant and each N-th variant (1)")
+    bank.add_argument("--effort", type=float, help="share of a notebook's allowance of computation (a case's own)")
     bank.add_argument("--base", type=Path, help="folder that keeps the complete submission's evidence between calls")
     bank.add_argument("--verbose", action="store_true", help="print every reason")
     calibrating = commands.add_parser("calibrate", help="measure the thresholds that the checks of learning use")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases = bank_of_cases.chosen(options.pattern, options.every)
         if not cases:
             parser.error(f"no case of the bank has a name that matches {options.pattern!r}")
-        return bank_of_cases.main(cases, options.jobs, options.verbose, options.base)
+        return bank_of_cases.main(cases, options.jobs, options.verbose, options.base, options.effort)
     if options.command == "calibrate":
         if importlib.util.find_spec("fixtures.submissions") is None:
             parser.error("the reference's submission, which is measured, is not part of this copy")

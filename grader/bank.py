@@ -159,20 +159,21 @@ def _grade_case(case: Case, base: Base, scratch: Path) -> Grade:
 # -- many cases ------------------------------------------------------------------------------------------------------
 
 
-def run_cases(cases: Sequence[Case], folder: Path, jobs: int) -> Iterator[Result]:
-    """Results as they come, from `jobs` processes side by side."""
+def run_cases(cases: Sequence[Case], folder: Path, jobs: int, effort: float | None = None) -> Iterator[Result]:
+    """Results as they come, from `jobs` processes side by side; `effort` instead of each case's own."""
     base = make_base(folder)
     context = multiprocessing.get_context("spawn")
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = {pool.submit(_run_named, case.name, base): case for case in cases}
+        running = {pool.submit(_run_named, case.name, base, effort): case for case in cases}
         for done in as_completed(running):
             yield Result(running[done], done.result())
 
 
-def _run_named(name: str, base: Base) -> Outcome:
+def _run_named(name: str, base: Base, effort: float | None) -> Outcome:
     """Changes are functions, which cannot be sent to another process; names can."""
-    return run_case(all_cases()[name], base)
+    case = all_cases()[name]
+    return run_case(case if effort is None else replace(case, effort=effort), base)
 
 
 def all_cases() -> dict[str, Case]:
@@ -249,12 +250,12 @@ def chosen(pattern: str, every: int) -> list[Case]:
     return wrong[::every] + right[::every]
 
 
-def main(cases: Sequence[Case], jobs: int, verbose: bool, base: Path | None = None) -> int:
+def main(cases: Sequence[Case], jobs: int, verbose: bool, base: Path | None = None, effort: float | None = None) -> int:
     """Run the cases, print the matrix and each miss; 0 where enough are right."""
     results: list[Result] = []
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bank-base-") as temporary:
-        for result in run_cases(cases, base or Path(temporary), jobs):
+        for result in run_cases(cases, base or Path(temporary), jobs, effort):
             results.append(result)
             mark = "ok  " if result.right else "MISS"
             print(f"{mark} {result.case.name} ({result.outcome.seconds:.0f} s)", flush=True)
