@@ -100,7 +100,9 @@ def _judge(lab: Lab, run: Run, given: bool) -> Judgement:
         low, high = min(expected.values), max(expected.values)
         usual = f"with {len(expected.values)} other seeds this very setting fell by {low:.2f} to {high:.2f}"
         return Judgement("slow", f"the training loss hardly falls: {ends}; {usual} ({run.describe()})")
-    if fell > beyond:
+    # Sixty steps of a ResNet on 32 images are noisy: there the reference's own threshold lies below that of noise.
+    as_the_reference = expected is not None and 0 < expected.threshold <= fell
+    if fell > beyond or as_the_reference:
         return Judgement("learns")
     if not shows:
         return Judgement("open", few)
