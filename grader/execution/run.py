@@ -31,10 +31,11 @@ async def execute(submission: Submission, evidence: Path, work: Path, world: Wor
     async def run_in_turn(roles: tuple[str, ...], folder: Path) -> None:
         found = [submission.notebooks[role] for role in roles if role in submission.notebooks]
         found = [notebook for notebook in found if notebook.problem is None]
-        if found:
+        if not found:
+            return
+        async with slots:  # for all of them: the longest turn decides when the submission is done
             _prepare(submission, folder, world)
-        for notebook in found:
-            async with slots:
+            for notebook in found:
                 await _run(notebook, submission.root, folder, evidence / notebook.role, world, limits)
 
     with _ended_by_sigterm():
