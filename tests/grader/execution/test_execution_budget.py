@@ -40,19 +40,12 @@ def test_a_larger_net_is_not_given_less_than_some_images() -> None:
     assert set(steps_until(Budget(), RESNET18, 128)[1:]) == {FEWEST}
 
 
-def test_later_runs_have_about_eight_steps_and_then_some_with_few_images() -> None:
+def test_later_runs_have_about_eight_steps_and_then_few_images() -> None:
     budget = Budget()
     steps_until(budget, SIMPLENN, 128)
     budget.new_run()
     assert 7 <= len(steps_until(budget, SIMPLENN, 128)) <= 10
     assert (budget.cut(128), budget.cut(1), budget.spent) == (FEW, 1, False)
-    cheap = 0
-    while not budget.spent:
-        budget.spend(SIMPLENN, FEW, 0)
-        cheap += 1
-    assert 30 <= cheap <= 60
-    budget.new_run()
-    assert not budget.spent
 
 
 def test_the_second_loader_is_seen_at_length_and_the_third_is_not() -> None:

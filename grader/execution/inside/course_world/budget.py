@@ -22,7 +22,6 @@ SECOND_LOADER = 40e9 * EFFORT
 LATER_RUN = 2.4e9 * EFFORT
 FULL_BATCHES = 200e9 * EFFORT
 FEW_IMAGES = 100e9 * EFFORT
-FEW_LATER = 0.8e9 * EFFORT  # of one run that is neither the first nor the first on a second loader
 LARGEST_STEP = 1.38e9
 FEW = 2  # images of a batch when the allowance of full ones is used up
 FEWEST = 8  # images of a full batch, however large the net
@@ -35,7 +34,6 @@ class Budget:
     this_run: float = FIRST_RUN
     full_batches: float = FULL_BATCHES
     few_images: float = FEW_IMAGES
-    few_this_run: float = FEW_IMAGES
     image: float = 0.0
     loaders: set[int] = field(default_factory=set)  # that steps were taken on
 
@@ -43,7 +41,6 @@ class Budget:
         """A new optimizer begins a new run, which may show itself with full batches again."""
         untouched = self.full_batches == FULL_BATCHES
         self.this_run = min(FIRST_RUN if untouched else LATER_RUN, self.full_batches)
-        self.few_this_run = FEW_IMAGES if untouched else FEW_LATER
 
     def spend(self, multiply_adds: float, images: int, loader: int | None) -> None:
         """A training step on so many images of a loader, each of which took so many multiply-adds going forward."""
@@ -55,7 +52,6 @@ class Budget:
             self.full_batches -= cost
         else:
             self.few_images -= cost
-            self.few_this_run -= cost
 
     def _note(self, loader: int | None) -> None:
         """Training on a second loader: its images may be augmented, and whether that learns must be seen again."""
@@ -63,7 +59,6 @@ class Budget:
             self.loaders.add(loader)
             if len(self.loaders) == 2:
                 self.this_run = min(max(self.this_run, SECOND_LOADER), self.full_batches)
-                self.few_this_run = FEW_IMAGES
 
     def cut(self, images: int) -> int:
         """How many images of a batch are read: all, as many as a step may cost, or few."""
@@ -80,7 +75,7 @@ class Budget:
     @property
     def spent(self) -> bool:
         """A pass yields one batch and ends."""
-        return not self.full and min(self.few_images, self.few_this_run) <= 0
+        return not self.full and self.few_images <= 0
 
 
 budget = Budget()
