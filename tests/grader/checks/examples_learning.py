@@ -97,7 +97,9 @@ ONE_BATCH = [
     passes("another net that learns", work(model=Cell("", (*UNPROVED, one_batch())))),
     passes("the same layers, tried on another instance", work(model=Cell("", (*UNPROVED, net(7), one_batch(7))))),
     fails("no gradient", work(model=Cell("", (*UNPROVED, one_batch(last=2.302)))), CANNOT),
-    fails("never trained", work(model=None, training=None, decay=None), "no optimizer step on training images was seen"),
+    fails(
+        "never trained", work(model=None, training=None, decay=None), "no optimizer step on training images was seen"
+    ),
     stays_open("slowly", work(model=Cell("", (*UNPROVED, one_batch(last=1.6)))), "slowly: its loss is 1.600 after 40"),
     stays_open(
         "it raises",
