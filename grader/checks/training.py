@@ -144,7 +144,8 @@ def splits_mixed_in(lab: Lab) -> set[str]:
 
 def saved_untrained(lab: Lab) -> list[Bug]:
     """The bug of saving another network than the one that was trained."""
-    if not lab.saves or any(save.steps > 0 or save.changed for save in lab.saves):
+    astray = any(not run.updates_called_net for run in lab.runs)  # then it is the optimizer's fault, judged elsewhere
+    if astray or not lab.saves or any(save.steps > 0 or save.changed for save in lab.saves):
         return []
     return [Bug("wrong_net_saved", f"{lab.where(lab.saves[0])}: the network that is saved was never trained")]
 
