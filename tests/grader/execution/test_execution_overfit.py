@@ -45,6 +45,19 @@ def overfit(module: nn.Module, folder: Path, *, multiply_adds: float = 1e6) -> O
     return read_reply(place, net.number)
 
 
+class Viewed(nn.Module):
+    """Flattens by `.view`, which asks for contiguous maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 5), nn.Linear(8 * 14 * 14, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.max_pool2d(torch.relu(self.conv(x)), 2)
+        scores: torch.Tensor = self.fc(x.view(x.size(0), -1))
+        return scores
+
+
 RIGHT: list[Callable[[], nn.Module]] = [
     models.SimpleNN,
     lambda: models.SimpleNN(activation=models.Swish),
@@ -55,6 +68,7 @@ RIGHT: list[Callable[[], nn.Module]] = [
     student.SeveralOutputs,
     student.LogSoftmax,
     student.Softmax,
+    Viewed,
 ]
 
 

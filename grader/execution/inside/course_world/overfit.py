@@ -78,7 +78,8 @@ def _batch(affordable: int) -> tuple[torch.Tensor, torch.Tensor]:
     size = min(max(affordable, FEWEST), IMAGES)
     pixels = torch.from_numpy(source.images("train")[:size].copy()).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels - mean) / std, torch.tensor((source.labels("train") or [])[:size])
+    images = ((pixels - mean) / std).contiguous()  # a forward pass may call `.view`, as it can on a loader's batches
+    return images, torch.tensor((source.labels("train") or [])[:size])
 
 
 def _scores(output: Any) -> torch.Tensor:
