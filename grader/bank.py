@@ -27,8 +27,9 @@ from grader.checks.verdict import Verdict
 from grader.evidence.collect import collect
 from grader.evidence.evidence import load_evidence
 from grader.evidence.predictions import read_labels
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits
 from grader.execution.run import execute
+from grader.execution.sandbox.tiers import choose
 from grader.execution.world import World, build_world
 from grader.grade import Grade, grade
 from grader.rubric import load_answer_key, load_rubric
@@ -107,7 +108,7 @@ def _execute(submission: Submission, roles: Iterable[str], evidence: Path, work:
     evidence.mkdir(parents=True, exist_ok=True)
     for role in roles:
         only = replace(submission, notebooks={role: submission.notebooks[role]})
-        asyncio.run(execute(only, evidence, work / role, world, Limits()))
+        asyncio.run(execute(only, evidence, work / role, world, Limits(), choose()))
 
 
 def run_case(case: Case, base: Base) -> Outcome:

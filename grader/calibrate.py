@@ -24,7 +24,8 @@ from typing import Any
 from fixtures import embedded, submissions
 from grader.calibration import CHECKPOINTS, Calibration, Distribution, Measured, Side, Source, fall, read
 from grader.evidence.runs import build_runs
-from grader.execution.kernel import Limits
+from grader.execution.kernel import Place
+from grader.execution.limits import Limits
 from grader.execution.notebook import run_notebook
 from grader.execution.overfit import Overfit
 from grader.execution.trace_events import read_events
@@ -128,7 +129,7 @@ def run_once(recipe: Recipe, world: World, seed: int) -> Sample:
         work, out = folder / "work", folder / "out"
         (work / "saved_model").mkdir(parents=True)
         notebook = notebook_for(recipe, seed)
-        asyncio.run(run_notebook(notebook, work, folder / "scratch", out, world, LIMITS))
+        asyncio.run(run_notebook(notebook, Place(world, work), folder / "scratch", out, LIMITS))
         return _read(out, recipe)
 
 

@@ -17,6 +17,8 @@ from grader.checks.registry import Check, verdict_of, verify
 from grader.checks.support import runnable
 from grader.checks.verdict import Verdict
 from grader.evidence.evidence import Evidence, Lab
+from grader.execution.limits import Limits, described, option_of
+from grader.execution.sandbox.tiers import TIERS
 from grader.grade import grade
 from grader.pipeline import Options, PipelineError, gather_evidence
 from grader.report.results_json import write_results
@@ -41,8 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--labels", type=Path, help="heldout.csv, for instructors; without it only the format is checked")
     group.addoption("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where notebooks run (auto)")
     group.addoption("--out", type=Path, default=Path("out"), help="folder for results.json and the evidence (out)")
-    group.addoption("--cell-timeout", type=float, default=120.0, help="seconds that one cell may take (120)")
-    group.addoption("--notebook-timeout", type=float, default=300.0, help="seconds that one notebook may take (300)")
+    group.addoption(
+        "--isolation",
+        choices=("auto", *TIERS),
+        default="auto",
+        help="sandbox of the notebooks; auto: the best that works here, beside --labels bubblewrap at least (auto)",
+    )
+    for name, (kind, default, what) in described().items():
+        group.addoption(option_of(name), type=kind, default=default, dest=f"limit_{name}", help=what)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,15 +58,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.reportchars = ""
     config.stash[VERDICTS] = {}
     config.stash[ERRORS] = []
-    option = config.getoption
+    value = config.getoption
     config.stash[OPTIONS] = Options(
-        submission=option("--submission"),
-        data=option("--data"),
-        labels=option("--labels"),
-        device=option("--device"),
-        out=option("--out"),
-        cell_timeout=option("--cell-timeout"),
-        notebook_timeout=option("--notebook-timeout"),
+        submission=value("--submission"),
+        data=value("--data"),
+        labels=value("--labels"),
+        device=value("--device"),
+        out=value("--out"),
+        limits=Limits(**{name: value(f"limit_{name}") for name in described()}),
+        isolation=value("--isolation"),
     )
     try:
         config.stash[RUBRIC] = load_rubric()

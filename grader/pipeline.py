@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,8 +15,9 @@ import torch
 from grader.evidence.collect import collect
 from grader.evidence.evidence import Evidence, load_evidence
 from grader.evidence.predictions import LabelsError, read_labels
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits, option_of
 from grader.execution.run import execute
+from grader.execution.sandbox.tiers import TIERS, Isolation, choose
 from grader.execution.world import CourseDataError, build_world
 from grader.submission.find import SubmissionError, find_submission
 
@@ -33,8 +35,8 @@ class Options:
     labels: Path | None
     device: str
     out: Path
-    cell_timeout: float = 120.0
-    notebook_timeout: float = 300.0
+    limits: Limits = field(default_factory=Limits)
+    isolation: str = "auto"
 
     def validate(self) -> None:
         """Raises PipelineError for what would fail anyway, before anything is run."""
@@ -43,11 +45,20 @@ class Options:
                 raise PipelineError(f"{option} {path}: there is no such file or folder (here: {Path.cwd()})")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise PipelineError("--device cuda: torch finds no GPU on this machine; use --device auto or cpu")
-        for option, seconds in (("--cell-timeout", self.cell_timeout), ("--notebook-timeout", self.notebook_timeout)):
-            if not seconds > 0:
-                raise PipelineError(f"{option} {seconds:g}: expected a number of seconds above 0")
+        for name, value in vars(self.limits).items():
+            if not value > 0:
+                raise PipelineError(f"{option_of(name)} {value:g}: expected a number above 0")
         if self.out.exists() and not self.out.is_dir():
             raise PipelineError(f"--out {self.out} is a file; it must be a folder")
+        try:
+            isolation = self.sandbox
+        except LookupError as error:
+            raise PipelineError(f"--isolation {self.isolation}: {error.args[0]}") from None
+        if self.labels is not None and not isolation.keeps_labels:
+            raise PipelineError(
+                f"--labels: this machine cannot keep notebooks away from the labels ({isolation.describe()}). Install "
+                f"bubblewrap, or accept the risk with --isolation {isolation.tier}"
+            )
         if self.data is not None and self.labels is not None:
             _match(self.data / "manifest.json", self.labels.with_suffix(".manifest.json"))
 
@@ -65,12 +76,18 @@ class Options:
         """Whether the kernels see a GPU."""
         return self.device != "cpu" and torch.cuda.is_available()
 
+    @property
+    def sandbox(self) -> Isolation:
+        """What kernels run in. Raises LookupError where the tier that was asked for cannot be had."""
+        return choose(self.isolation)
+
     def describe(self) -> list[str]:
         """Lines for pytest's header."""
         return [
             f"submission: {self.submission or 'the sample submission'}",
             f"data: {self.data or 'the embedded data set'}   labels: {self.labels or self._default_labels()}",
-            f"device: {'cuda' if self.cuda else 'cpu'}   isolation: none (grade only notebooks that you trust)",
+            f"device: {'cuda' if self.cuda else 'cpu'}",
+            f"isolation: {self.sandbox.describe()}",
         ]
 
     def _default_labels(self) -> str:
@@ -82,7 +99,8 @@ class Options:
             "data": "course data" if self.data else "embedded data set",
             "labels": "given" if self.labels else self._default_labels(),
             "device": "cuda" if self.cuda else "cpu",
-            "isolation": "none",
+            "isolation": TIERS[self.sandbox.tier],
+            "enforced": self.sandbox.enforced,
         }
 
 
@@ -105,10 +123,26 @@ def gather_evidence(options: Options) -> Evidence:
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        limits = Limits(cell=options.cell_timeout, notebook=options.notebook_timeout)
-        asyncio.run(execute(submission, folder, scratch / "work", world, limits))
+        private = tuple(path for path in (options.labels, options.out) if path is not None)
+        asyncio.run(
+            execute(
+                submission,
+                folder,
+                scratch / "work",
+                world,
+                options.limits,
+                options.sandbox,
+                private=private,
+                secret=_secret(labels),
+            )
+        )
         collect(submission, folder, options.data)
     return load_evidence(folder, truth)
+
+
+def _secret(labels: Path | None) -> str:
+    """What no student knows: a digest of the labels; of nothing where there are none to win points with."""
+    return hashlib.sha256(labels.read_bytes()).hexdigest() if labels is not None else ""
 
 
 def _match(of_data: Path, of_labels: Path) -> None:

@@ -72,7 +72,7 @@ def _verdict(
     if not ended:
         return "stuck", f"still running after {seconds:.0f} s, and it ignored the interrupt"
     if isinstance(error, DeadKernelError):
-        return "died", f"{how_it_ended(client)} while this cell ran"
+        return "died", f"{how_it_ended(client, client.limits)} while this cell ran"
     if late:
         return "timeout", f"still running after {seconds:.0f} s"
     if isinstance(error, CellExecutionError):
@@ -94,7 +94,7 @@ def _described(output: NotebookNode) -> str:
 async def run_hidden(client: BoundedClient, source: str, seconds: float) -> bool:
     """Run a line of the grader's own, outside the notebook and its history; False when the kernel no longer answers."""
     cell = new_code_cell(source)
-    hidden = BoundedClient(new_notebook(cells=[cell]), client.kernel)
+    hidden = BoundedClient(new_notebook(cells=[cell]), client.kernel, client.limits)
     hidden.kc = client.kc
     ended, error = await _execute(hidden, cell, 0, seconds, history=False)
     return ended and not isinstance(error, DeadKernelError)

@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from grader.execution.architectures import ARCHITECTURES, DEVIATIONS, KNOWN, Layer, Layers, layers_of
+from grader.execution.sandbox.space import Space
 from grader.execution.trace_events import NetEvent
-from grader.execution.untrusted import UntrustedFileError, read_untrusted
+from grader.execution.untrusted import UntrustedFileError
 
 IMAGES, CLASSES = 4, 10
 # Largest difference of a logit. Logits are of the order of one; rounding adds 1e-13 in float64 and 1e-5 in float32.
@@ -129,14 +130,17 @@ def draw(names: list[str], seed: int) -> Question:
     return Question(tuple(names), images, direction, layers)
 
 
-def write_request(folder: Path, net: int, question: Question) -> None:
-    """Write `request.safetensors`, which holds images and weights, and `request.json`, which says what they are for."""
+def write_request(folder: Space, net: int, question: Question) -> None:
+    """Write `request.safetensors`, which holds images and weights, and `request.json`, which says what they are for.
+
+    Raises UntrustedFileError where the kernel left no room for them.
+    """
     drawn = question.layers.drawn
     tensors = {f"{i}.{key}": value for i, (_, weights) in enumerate(drawn) for key, value in weights.items()}
     given = {"images": question.images, "direction": question.direction}
-    save_file(given | tensors, folder / "request.safetensors")
+    folder.write("request.safetensors", save(given | tensors))
     request = {"net": net, "layers": [_as_json(layer) for layer, _ in drawn]}
-    (folder / "request.json").write_text(json.dumps(request))
+    folder.write("request.json", json.dumps(request).encode())
 
 
 @contextlib.contextmanager
@@ -159,12 +163,12 @@ def read_challenges(path: Path) -> tuple[Challenge, ...]:
     return TypeAdapter(tuple[Challenge, ...]).validate_json(path.read_bytes())
 
 
-def read_reply(folder: Path, net: int, question: Question) -> Challenge:
+def read_reply(folder: Space, net: int, question: Question) -> Challenge:
     """Compare the outputs in `reply.safetensors` with those of each architecture in the group.
 
     The reply is the student's: a missing, oversized or malformed one is a challenge without an answer.
     """
-    reply = _read_reply(folder / "reply.safetensors", question)
+    reply = _read_reply(folder, question)
     if reply.problem is not None:
         return Challenge(net, (), {}, reply.problem)
     tolerance, last = TOLERANCES[reply.precision], _last(reply.outputs)
@@ -241,12 +245,12 @@ def _differences(outputs: dict[str, Tensor], expected: dict[str, Tensor], last: 
     return difference("eval"), difference("train")
 
 
-def _read_reply(path: Path, question: Question) -> Reply:
+def _read_reply(folder: Space, question: Question) -> Reply:
     def refused(problem: str) -> Reply:
         return Reply({}, "float64", problem, {})
 
     try:
-        data = read_untrusted(path, MAX_REPLY_BYTES)
+        data = folder.read("reply.safetensors", MAX_REPLY_BYTES)
         tensors, metadata = load(data), _metadata(data)
     except (UntrustedFileError, SafetensorError, ValueError, KeyError, RecursionError) as error:
         reason = str(error) if isinstance(error, UntrustedFileError) else type(error).__name__

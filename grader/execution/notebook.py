@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -13,25 +14,27 @@ import nbformat
 
 from grader.execution.cells import CellResult, run_cell, run_hidden, runnable
 from grader.execution.challenge import Challenge, candidates, draw, read_reply, write_request
-from grader.execution.kernel import KernelStartError, Limits, start_kernel
+from grader.execution.kernel import Kernel, KernelStartError, Place, start_kernel
+from grader.execution.limits import Limits
 from grader.execution.outputs import BoundedClient
 from grader.execution.overfit import MAX_ASKED, Overfit, can_learn, signature
 from grader.execution.overfit import read_reply as read_losses
 from grader.execution.overfit import write_request as ask_to_overfit
-from grader.execution.trace_events import MAX_BYTES, NetEvent, ReadyEvent, read_events
-from grader.execution.untrusted import UntrustedFileError, read_untrusted
-from grader.execution.world import World, kernel_environment
+from grader.execution.trace_events import MAX_BYTES, NetEvent, ReadyEvent, parse_events
+from grader.execution.untrusted import UntrustedFileError
+from grader.execution.world import TRACE
 
 MAX_CHALLENGES = 48
 
 
 @dataclass
 class Execution:
-    """One notebook while it runs: its client, its files, and what has happened so far."""
+    """One notebook while it runs: its kernel, and what has happened so far.
 
-    client: BoundedClient
-    scratch: Path
-    limits: Limits
+    `trace` are the bytes of the kernel's events that were read so far: what was read cannot be taken back.
+    """
+
+    kernel: Kernel
     seed: int
     may_overfit: int
     started: float = field(default_factory=time.monotonic)
@@ -40,56 +43,75 @@ class Execution:
     challenges: list[Challenge] = field(default_factory=list)
     overfits: list[Overfit] = field(default_factory=list)
     overfitted: set[tuple[object, ...]] = field(default_factory=set)
-    trace_end: int = 0
+    trace: bytearray = field(default_factory=bytearray)
     problem: str | None = None
 
     @property
-    def trace(self) -> Path:
-        """Where the kernel writes its events."""
-        return self.scratch / "trace.jsonl"
+    def client(self) -> BoundedClient:
+        """The kernel's."""
+        return self.kernel.client
+
+    @property
+    def limits(self) -> Limits:
+        """The kernel's."""
+        return self.kernel.limits
 
     @property
     def seconds_left(self) -> float:
         """Of the whole notebook's limit."""
         return self.limits.notebook - (time.monotonic() - self.started)
 
+    def new_events(self) -> list[Any]:
+        """What the kernel has written since the last look."""
+        assert self.kernel.exchange is not None
+        room = MAX_BYTES - len(self.trace)
+        try:
+            data = self.kernel.exchange.read(TRACE, room, start=len(self.trace), whole=False)
+        except UntrustedFileError:  # the kernel removed it or put something else there
+            return []
+        events, _, read = parse_events(data)
+        self.trace += data[:read]
+        return events
+
 
 async def run_notebook(
     notebook: dict[str, Any],
-    workdir: Path,
+    place: Place,
     scratch: Path,
     out: Path,
-    world: World,
     limits: Limits,
     *,
     one_batch: bool = True,
+    pulled: tuple[str, ...] = (),
 ) -> None:
-    """Run a notebook of format 4 in `workdir` and write its evidence to `out`.
+    """Run a notebook of format 4 in `place` and write its evidence to `out`.
 
     `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, cells.json, trace.jsonl,
-    challenges.json and overfits.json; without `one_batch` no net is trained for the latter. Raises KernelStartError.
+    challenges.json and overfits.json; without `one_batch` no net is trained for the latter. Files with one of the
+    suffixes `pulled` that the notebook leaves are then in the place's folder. Raises KernelStartError.
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch = scratch / out.name
-    home = scratch / "home"
-    home.mkdir(parents=True)
+    scratch.mkdir(parents=True)
     copy = runnable(notebook["cells"])
-    environment = kernel_environment(world, home, scratch / "trace.jsonl", limits.memory_bytes)
-    async with start_kernel(copy, workdir, scratch, environment, limits) as client:
-        execution = Execution(client, scratch, limits, _seed(notebook), MAX_ASKED if one_batch else 0)
-        ready, _, execution.trace_end = read_events(execution.trace)
-        if not any(isinstance(event, ReadyEvent) for event in ready):
+    async with start_kernel(copy, place, scratch, limits) as kernel:
+        execution = Execution(kernel, _seed(notebook, place.secret), MAX_ASKED if one_batch else 0)
+        if not any(isinstance(event, ReadyEvent) for event in execution.new_events()):
             raise KernelStartError("the kernel started without the small course world")
         for index, cell in enumerate(copy.cells):
             if cell.cell_type == "code" and cell.source.strip():
                 execution.results[index] = await _run_next(execution, index)
+        await kernel.freeze()
+        execution.new_events()
+        if pulled:
+            await asyncio.to_thread(kernel.pull, place.folder, pulled)
     _write(out, copy, execution)
 
 
-def _seed(notebook: dict[str, Any]) -> int:
+def _seed(notebook: dict[str, Any], secret: str) -> int:
     """A seed that the student cannot know before handing in, and that is the same when graded again."""
     sources = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
-    return int.from_bytes(hashlib.sha256(json.dumps(sources).encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(json.dumps([secret, sources]).encode()).digest()[:4], "big")
 
 
 async def _run_next(execution: Execution, index: int) -> CellResult:
@@ -108,8 +130,7 @@ async def _run_next(execution: Execution, index: int) -> CellResult:
 
 async def _challenge_new_nets(execution: Execution) -> None:
     """Right after the cell that showed them, while the kernel lives: a later crash must not cost an earlier net."""
-    events, _, execution.trace_end = read_events(execution.trace, start=execution.trace_end)
-    for net in (event for event in events if isinstance(event, NetEvent)):
+    for net in (event for event in execution.new_events() if isinstance(event, NetEvent)):
         for names in candidates(net):
             if len(execution.challenges) == MAX_CHALLENGES or execution.problem is not None:
                 return
@@ -119,14 +140,16 @@ async def _challenge_new_nets(execution: Execution) -> None:
 
 async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> Challenge:
     number = len(execution.challenges)
-    folder = execution.scratch / f"challenge-{number}"
-    folder.mkdir()
-    question = draw(names, execution.seed + number)
-    write_request(folder, net.net, question)
-    line = f"__import__('course_world.challenge').challenge.answer({str(folder)!r})"
+    question = await asyncio.to_thread(draw, names, execution.seed + number)
+    try:
+        folder = execution.kernel.folder(f"challenge-{number}")
+        write_request(folder, net.net, question)
+    except UntrustedFileError as error:
+        return Challenge(net.net, (), {}, f"the notebook left no room for the grader's question ({error})")
+    line = f"__import__('course_world.challenge').challenge.answer({folder.path!r})"
     if not await run_hidden(execution.client, line, execution.limits.challenge):
         execution.problem = f"{net.cls} gave no answer on images of the grader's and blocked the kernel"
-    return read_reply(folder, net.net, question)
+    return await asyncio.to_thread(read_reply, folder, net.net, question)
 
 
 async def _overfit_new_kind(execution: Execution, net: NetEvent) -> None:
@@ -139,10 +162,12 @@ async def _overfit_new_kind(execution: Execution, net: NetEvent) -> None:
 
 
 async def _overfit(execution: Execution, net: NetEvent) -> Overfit:
-    folder = execution.scratch / f"overfit-{len(execution.overfits)}"
-    folder.mkdir()
-    ask_to_overfit(folder, net.net)
-    line = f"__import__('course_world.overfit').overfit.answer({str(folder)!r})"
+    try:
+        folder = execution.kernel.folder(f"overfit-{len(execution.overfits)}")
+        ask_to_overfit(folder, net.net)
+    except UntrustedFileError as error:
+        return Overfit(net.net, (), f"the notebook left no room for the grader's question ({error})")
+    line = f"__import__('course_world.overfit').overfit.answer({folder.path!r})"
     if not await run_hidden(execution.client, line, execution.limits.challenge):
         execution.problem = f"{net.cls} was trained on one batch of images and blocked the kernel"
     return read_losses(folder, net.net)
@@ -150,11 +175,7 @@ async def _overfit(execution: Execution, net: NetEvent) -> Overfit:
 
 def _write(out: Path, notebook: Any, execution: Execution) -> None:
     nbformat.write(notebook, out / "executed.ipynb")
-    try:
-        trace = read_untrusted(execution.trace, MAX_BYTES, whole=False)
-    except UntrustedFileError:  # the kernel removed it or put something else there
-        trace = b""
-    (out / "trace.jsonl").write_bytes(trace)
+    (out / "trace.jsonl").write_bytes(execution.trace)
     cells = [{"index": index, **asdict(result)} for index, result in sorted(execution.results.items())]
     summary = {"cells": cells, "executed": execution.executed, "problem": execution.problem}
     (out / "cells.json").write_text(json.dumps(summary, indent=1))

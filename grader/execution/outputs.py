@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -9,6 +10,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
+
+from grader.execution.limits import Limits
 
 CELL_TEXT = 100_000  # characters of text kept of one cell
 NOTEBOOK_TEXT = 2_000_000
@@ -25,13 +28,18 @@ class BoundedClient(NotebookClient):
     A message that is not formed as the protocol says is ignored too.
     """
 
-    def __init__(self, notebook: NotebookNode, kernel: AsyncKernelManager, **kwargs: Any) -> None:
+    def __init__(self, notebook: NotebookNode, kernel: AsyncKernelManager, limits: Limits, **kwargs: Any) -> None:
         super().__init__(notebook, km=kernel, timeout=None, allow_errors=True, record_timing=False, **kwargs)
         self.kernel = kernel
+        self.fault = ""  # why the grader ended the kernel
+        self.limits = limits
+        self._bytes = self._messages = 0
+        self._killing: asyncio.Future[None] | None = None
         self._text: Counter[int] = Counter()  # characters kept, by cell
         self._all_text = self._all_images = 0
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        self._count(msg)
         try:
             if msg["msg_type"] in OUTPUTS and not self._shorten(msg["content"], cell_index):
                 return None
@@ -41,6 +49,17 @@ class BoundedClient(NotebookClient):
         except Exception as error:  # noqa: BLE001  (the kernel is the student's: a malformed message is no message)
             self.log.debug("malformed message: %s", error)
             return None
+
+    def _count(self, message: dict[str, Any]) -> None:
+        """End a kernel that sends without end: what it printed so far is kept."""
+        self._messages += 1
+        self._bytes += _size(message.get("content"))
+        if self.fault or not (self._bytes > self.limits.output_bytes or self._messages > self.limits.output_messages):
+            return
+        said = f"{self.limits.output_bytes / 1e6:.0f} MB or {self.limits.output_messages:,} messages"
+        self.fault = f"the notebook sent more than {said} of output"
+        if self.kernel.provisioner is not None:
+            self._killing = asyncio.ensure_future(self.kernel.provisioner.kill())
 
     def handle_comm_msg(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
         """Widgets have no frontend here; what they send is not kept."""
@@ -83,3 +102,12 @@ class BoundedClient(NotebookClient):
             return ""
         self._all_images += len(value)
         return value
+
+
+def _size(value: Any) -> int:
+    """Characters in all strings of a message."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(_size(key) + _size(inner) for key, inner in value.items())
+    return sum(map(_size, value)) if isinstance(value, list) else 8

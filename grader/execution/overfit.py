@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
+from grader.execution.sandbox.space import Space
 from grader.execution.trace_events import NetEvent, Number
-from grader.execution.untrusted import UntrustedFileError, read_untrusted
+from grader.execution.untrusted import UntrustedFileError
 
 CLASSES = 10
 STEPS = 40  # as course_world.overfit takes them
@@ -49,15 +49,15 @@ def can_learn(net: NetEvent) -> bool:
     return weighted > 1 and classifies and net.input is not None and net.input[1:] == (3, 32, 32)
 
 
-def write_request(folder: Path, net: int) -> None:
-    """Write `request.json`, which names the net."""
-    (folder / "request.json").write_text(json.dumps({"net": net}))
+def write_request(folder: Space, net: int) -> None:
+    """Write `request.json`, which names the net. Raises UntrustedFileError where the kernel left no room for it."""
+    folder.write("request.json", json.dumps({"net": net}).encode())
 
 
-def read_reply(folder: Path, net: int) -> Overfit:
+def read_reply(folder: Space, net: int) -> Overfit:
     """What `reply.json` says; the reply is the student's, and a malformed one is none."""
     try:
-        reply = _Reply.model_validate_json(read_untrusted(folder / "reply.json", MAX_REPLY_BYTES))
+        reply = _Reply.model_validate_json(folder.read("reply.json", MAX_REPLY_BYTES))
     except UntrustedFileError as error:
         return Overfit(net, (), f"there are no readable losses ({error})")
     except (ValidationError, ValueError, RecursionError) as error:

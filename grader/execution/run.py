@@ -10,19 +10,35 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader.execution.kernel import KernelStartError, Limits
+from grader.execution.kernel import KernelStartError, Place
+from grader.execution.limits import Limits
 from grader.execution.notebook import run_notebook
+from grader.execution.sandbox.surroundings import COURSE
+from grader.execution.sandbox.tiers import NONE, Isolation
 from grader.execution.world import World
 from grader.submission.find import Found, Submission
 from grader.submission.read import read_notebook
 
 AT_ONCE = 2
+COURSE_DATA = Path(COURSE) / "data"
 MAX_COPIED_BYTES = 64_000_000
 COPIED = (".py", ".csv", ".json", ".txt", ".yaml", ".yml", ".png", ".jpg", ".pth", ".pt", ".npy", ".npz")
 
 
-async def execute(submission: Submission, evidence: Path, work: Path, world: World, limits: Limits) -> None:
+async def execute(
+    submission: Submission,
+    evidence: Path,
+    work: Path,
+    world: World,
+    limits: Limits,
+    isolation: Isolation = NONE,
+    *,
+    private: tuple[Path, ...] = (),
+    secret: str = "",
+) -> None:
     """Run every notebook that was found; each leaves a folder of its role's name below `evidence`.
+
+    `private` and `secret` are as in Place: what must be out of reach, and what challenges are drawn from.
 
     No kernel outlives this call, also when it is cancelled, interrupted (Ctrl-C) or terminated (SIGTERM).
     """
@@ -34,9 +50,18 @@ async def execute(submission: Submission, evidence: Path, work: Path, world: Wor
         if not found:
             return
         async with slots:  # for all of them: the longest turn decides when the submission is done
-            _prepare(submission, folder, world)
+            _copy(submission, folder)
             for notebook in found:
-                await _run(notebook, submission.root, folder, evidence / notebook.role, world, limits)
+                _furnish(submission, folder, world, COURSE_DATA if isolation.jails else None)
+                place = Place(
+                    world,
+                    folder,
+                    str(notebook.path.parent.relative_to(submission.root)),
+                    isolation,
+                    (*private, submission.root, evidence, work),
+                    secret,
+                )
+                await _run(notebook, place, evidence / notebook.role, limits)
 
     with _ended_by_sigterm():
         # Lab 3 and the predictions take longest, so they start first.
@@ -72,22 +97,21 @@ def _ended_by_sigterm() -> Iterator[None]:
             loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def _run(found: Found, root: Path, folder: Path, out: Path, world: World, limits: Limits) -> None:
+async def _run(found: Found, place: Place, out: Path, limits: Limits) -> None:
     """Run one notebook where it lies in the copy of the submission, so that its relative paths lead where they did."""
     out.mkdir(parents=True, exist_ok=True)
     notebook = read_notebook(found.path)
     (out / "submitted.ipynb").write_text(json.dumps(notebook, indent=1))
-    workdir = folder / found.path.parent.relative_to(root)
     try:
-        scratch = folder.parent / f"{folder.name}-scratch"
-        one_batch = found.role != "predict" and world.effort >= 1
-        await run_notebook(notebook, workdir, scratch, out, world, limits, one_batch=one_batch)
+        scratch = place.folder.parent / f"{place.folder.name}-scratch"
+        one_batch = found.role != "predict" and place.world.effort >= 1
+        await run_notebook(notebook, place, scratch, out, limits, one_batch=one_batch, pulled=COPIED)
     except KernelStartError as error:
         (out / "grader-fault.json").write_text(json.dumps({"reason": str(error)}))
 
 
-def _prepare(submission: Submission, folder: Path, world: World) -> None:
-    """A copy of the student's modules and small files, with the folders and data that the notebooks look for."""
+def _copy(submission: Submission, folder: Path) -> None:
+    """A copy of the student's modules and small files."""
     room = MAX_COPIED_BYTES
     for path in submission.files:
         size = path.stat().st_size
@@ -96,16 +120,20 @@ def _prepare(submission: Submission, folder: Path, world: World) -> None:
             target = folder / path.relative_to(submission.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+
+
+def _furnish(submission: Submission, folder: Path, world: World, data: Path | None) -> None:
+    """Add the folders and data that the notebooks look for; `data` is where the kernels find the world's files."""
     for found in submission.notebooks.values():
         workdir = folder / found.path.parent.relative_to(submission.root)
         (workdir / "saved_model").mkdir(parents=True, exist_ok=True)
-        _link_data(workdir / "data", world)
+        _link_data(workdir / "data", world, data)
 
 
-def _link_data(folder: Path, world: World) -> None:
+def _link_data(folder: Path, world: World, data: Path | None) -> None:
     """The small world's files under the names and in the folder where notebooks read them without `tools`."""
     folder.mkdir(exist_ok=True)
     for path in world.data.iterdir():
         target = folder / path.name
         target.unlink(missing_ok=True)
-        target.symlink_to(path.resolve())
+        target.symlink_to(data / path.name if data is not None else path.resolve())

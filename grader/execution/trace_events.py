@@ -325,12 +325,18 @@ def read_events(path: Path, *, start: int = 0) -> tuple[list[Any], int, int]:
         data = read_untrusted(path, MAX_BYTES, start=start, whole=False)
     except UntrustedFileError:
         return [], 0, start
+    events, malformed, read = parse_events(data)
+    return events, malformed, start + read
+
+
+def parse_events(data: bytes) -> tuple[list[Any], int, int]:
+    """Events in `data`, the number of lines that were no event, and the byte after the last whole line."""
     end = data.rfind(b"\n") + 1
     if not end and len(data) == MAX_BYTES:  # one endless line
-        return [], 1, start + len(data)
+        return [], 1, len(data)
     lines = data[:end].split(b"\n", MAX_EVENTS)[:MAX_EVENTS]
     events = [event for line in lines if line and (event := _event(line)) is not None]
-    return events, sum(map(bool, lines)) - len(events), start + end
+    return events, sum(map(bool, lines)) - len(events), end
 
 
 def _event(line: bytes) -> Any:

@@ -17,16 +17,22 @@ def read_untrusted(path: Path, limit: int, *, start: int = 0, whole: bool = True
     A link is not followed and a pipe is not waited for. With `whole`, a file with more than `limit` bytes after `start`
     is refused rather than cut. Raises UntrustedFileError.
     """
+    return read_opened(path, limit, start=start, whole=whole)
+
+
+def read_opened(path: Path | str, limit: int, *, start: int, whole: bool, folder: int | None = None) -> bytes:
+    """The same for a name in an opened `folder`, a file descriptor."""
+    name = Path(path).name
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UntrustedFileError(f"{path.name} is not a regular file")
+                raise UntrustedFileError(f"{name} is not a regular file")
             file.seek(start)
             data = file.read(limit + 1)
     except FileNotFoundError:
-        raise UntrustedFileError(f"{path.name} is missing") from None
+        raise UntrustedFileError(f"{name} is missing") from None
     except OSError as error:
-        raise UntrustedFileError(f"{path.name} cannot be read: {error.strerror or error}") from None
+        raise UntrustedFileError(f"{name} cannot be read: {error.strerror or error}") from None
     if len(data) > limit and whole:
-        raise UntrustedFileError(f"{path.name} has more than {limit:,} bytes")
+        raise UntrustedFileError(f"{name} has more than {limit:,} bytes")
     return data[:limit]

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from grader.execution.sandbox.surroundings import Layout
+
 INSIDE = Path(__file__).parent / "inside"
+TRACE = "trace.jsonl"  # in the exchange
 # 9 batches of 128, so that the 30 epochs of a first run are some hundred steps.
 TRAIN_IMAGES, VAL_IMAGES = 1_152, 200
 
@@ -73,27 +76,29 @@ def _stratified(labels: NDArray[np.uint8], size: int) -> NDArray[np.intp]:
     return np.random.default_rng(0).permutation(chosen)
 
 
-def kernel_environment(world: World, home: Path, trace: Path, memory_bytes: int) -> dict[str, str]:
+def kernel_environment(world: World, layout: Layout, memory_bytes: int) -> dict[str, str]:
     """The environment variables of a student's kernel: only what Python and the world need, nothing of the grader's.
 
-    `home` must hold nothing of the student's: Python and IPython run files that they find in a home folder.
+    The layout's home must hold nothing of the student's: Python and IPython run files that they find in a home folder.
     """
-    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "VIRTUAL_ENV")
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "VIRTUAL_ENV")
+    home = layout.home
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         **({} if world.cuda else {"CUDA_VISIBLE_DEVICES": ""}),
-        "HOME": str(home),
-        "IPYTHONDIR": str(home / ".ipython"),
-        "JUPYTER_RUNTIME_DIR": str(home / ".runtime"),
-        "JUPYTER_CONFIG_DIR": str(home / ".jupyter"),
-        "MPLCONFIGDIR": str(home / ".matplotlib"),
-        "PYTHONPATH": str(INSIDE),
+        "HOME": home,
+        "TMPDIR": layout.temporary,
+        "IPYTHONDIR": f"{home}/.ipython",
+        "JUPYTER_RUNTIME_DIR": f"{home}/.runtime",
+        "JUPYTER_CONFIG_DIR": f"{home}/.jupyter",
+        "MPLCONFIGDIR": f"{home}/.matplotlib",
+        "PYTHONPATH": layout.inside,
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PIP_NO_INDEX": "1",
         "OMP_NUM_THREADS": "1",
-        "COURSE_WORLD_DATA": str(world.data),
-        "COURSE_WORLD_TRACE": str(trace),
+        "COURSE_WORLD_DATA": layout.data,
+        "COURSE_WORLD_TRACE": f"{layout.exchange}/{TRACE}",
         "COURSE_WORLD_MEMORY": str(memory_bytes),
         "COURSE_WORLD_EFFORT": str(world.effort),
     }
