@@ -126,6 +126,7 @@ def lacking(fields: dict[str, Any], enforced: dict[str, Any]) -> list[str]:
         "system calls are not filtered": not enforced["filter"],
         "it may open sockets": enforced["sockets"],
         "it sees network interfaces": jailed and bool(enforced["interfaces"]),
+        "it cannot read Python's own files": not enforced["reads_python"],
         "it can read the grader": jailed and enforced["sees_grader"],
         "it sees other processes": jailed and enforced["processes"] > FEW_PROCESSES,
         "its space has no limit": jailed and any(b > s["bytes"] + 4096 or n > s["inodes"] for s, (b, n) in spaces),

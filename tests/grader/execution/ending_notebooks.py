@@ -2,7 +2,7 @@
 
 from notebook_runs import Given
 
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits
 
 SIMPLENN = """
 import torch, torch.nn as nn, torch.nn.functional as F

@@ -13,8 +13,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 from pydantic import TypeAdapter
 
 from grader.execution.challenge import Challenge
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits
 from grader.execution.run import execute
+from grader.execution.sandbox.tiers import choose
 from grader.execution.trace_events import read_events
 from grader.execution.world import World
 from grader.submission.find import Found, Submission
@@ -30,6 +31,7 @@ class Given:
     files: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     path: str = "notebook.ipynb"
+    isolation: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,14 @@ def run_given(given: Mapping[str, Given], base: Path, world: World) -> dict[str,
     async def one(name: str, notebook: Given) -> None:
         async with slots:
             submission = _hand_in(base / name / "handed-in", notebook)
-            await execute(submission, base / name / "out", base / name / "work", world, notebook.limits)
+            await execute(
+                submission,
+                base / name / "out",
+                base / name / "work",
+                world,
+                notebook.limits,
+                choose(notebook.isolation),
+            )
 
     async def everything() -> None:
         await asyncio.gather(*(one(name, notebook) for name, notebook in given.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 
 from grader.execution.architectures import ARCHITECTURES, Layers, layers_of, parameter_count
 from grader.execution.challenge import Challenge, candidates, draw, read_reply, write_request
+from grader.execution.sandbox.space import Space
 from grader.execution.trace_events import AnyEvent, NetEvent
 from grader.execution.world import INSIDE
 from reference import models
@@ -60,9 +62,10 @@ def challenges_of(module: nn.Module, folder: Path) -> list[Challenge]:
         place = folder / f"challenge-{number}-{index}"
         place.mkdir()
         question = draw(names, SEED)
-        write_request(place, number, question)
-        inside.answer(str(place))
-        answers.append(read_reply(place, number, question))
+        with closing(Space.at(place)) as space:
+            write_request(space, number, question)
+            inside.answer(str(place))
+            answers.append(read_reply(space, number, question))
     return answers
 
 
@@ -246,7 +249,8 @@ def test_challenge_leaves_the_copy_as_it_was_and_can_be_repeated(tmp_path: Path)
     for attempt in range(2):
         place = tmp_path / f"attempt-{attempt}"
         place.mkdir()
-        write_request(place, number, draw(candidates(event)[0], SEED))
+        with closing(Space.at(place)) as space:
+            write_request(space, number, draw(candidates(event)[0], SEED))
         inside.answer(str(place))
         answers.append(load_file(place / "reply.safetensors"))
     assert set(answers[0]) == {"eval", "train", *(f"gradient.{index}" for index in range(7))}

@@ -102,8 +102,8 @@ def test_what_no_page_could_show_is_left_out(mixed: Ran) -> None:
 
 
 def test_flooded_trace_is_cut(mixed: Ran) -> None:
-    assert mixed.events == ()  # the kernel replaced it by a pipe in the end
-    assert (mixed.folder / "trace.jsonl").read_bytes() == b""
+    assert [event.event for event in mixed.events] == ["ready"]  # what was read before the flood stays
+    assert (mixed.folder / "trace.jsonl").stat().st_size <= MAX_BYTES
 
 
 # -- the kernel ------------------------------------------------------------------------------------------------------
@@ -123,9 +123,7 @@ def test_earlier_nets_are_challenged_all_the_same(ran: dict[str, Ran]) -> None:
 def test_kernel_that_is_killed(ran: dict[str, Ran]) -> None:
     result = ran["kills itself"].result("end")
     assert result["status"] == "died"
-    assert result["error"].startswith(
-        "the kernel was killed by SIGKILL (the usual end of a process that takes too much"
-    )
+    assert result["error"] == "the kernel was killed by SIGKILL while this cell ran"
 
 
 def test_cell_that_ignores_interrupts(ran: dict[str, Ran]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torch import nn
 
 from grader.evidence.evidence import Overfit
 from grader.execution.overfit import MAX_ASKED, STEPS, can_learn, read_reply, signature, write_request
+from grader.execution.sandbox.space import Space
 from grader.execution.trace_events import LayerRecord, NetEvent
 from grader.execution.world import INSIDE, World
 from reference import models
@@ -40,9 +42,15 @@ def overfit(module: nn.Module, folder: Path, *, multiply_adds: float = 1e6) -> O
     net.multiply_adds = multiply_adds
     place = folder / f"net-{net.number}"
     place.mkdir()
-    write_request(place, net.number)
-    inside.answer(str(place))
-    return read_reply(place, net.number)
+    with closing(Space.at(place)) as space:
+        write_request(space, net.number)
+        inside.answer(str(place))
+        return read_reply(space, net.number)
+
+
+def reply_in(folder: Path, net: int) -> Overfit:
+    with closing(Space.at(folder)) as space:
+        return read_reply(space, net)
 
 
 class Viewed(nn.Module):
@@ -176,21 +184,21 @@ def test_a_large_net_is_given_fewer_images() -> None:
 )
 def test_malformed_replies_are_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "reply.json").write_bytes(content)
-    found = read_reply(tmp_path, 3)
+    found = reply_in(tmp_path, 3)
     assert (found.net, found.losses) == (3, ())
     assert found.problem is not None
     assert found.problem.startswith("there are no readable losses")
 
 
 def test_missing_and_linked_replies_are_none(tmp_path: Path) -> None:
-    assert "reply.json is missing" in str(read_reply(tmp_path, 0).problem)
+    assert "reply.json is missing" in str(reply_in(tmp_path, 0).problem)
     (tmp_path / "reply.json").symlink_to("/etc/hostname")
-    assert read_reply(tmp_path, 0).losses == ()
+    assert reply_in(tmp_path, 0).losses == ()
 
 
 def test_too_few_losses_without_a_problem_have_no_last_one(tmp_path: Path) -> None:
     (tmp_path / "reply.json").write_text(json.dumps({"losses": [2.3, 0.1], "problem": ""}))
-    assert read_reply(tmp_path, 0).last is None
+    assert reply_in(tmp_path, 0).last is None
 
 
 # -- which nets ------------------------------------------------------------------------------------------------------

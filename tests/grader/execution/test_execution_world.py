@@ -11,8 +11,9 @@ import pytest
 from notebook_runs import write_notebook
 
 from grader.execution import run
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits
 from grader.execution.run import execute
+from grader.execution.sandbox.surroundings import lay_out
 from grader.execution.untrusted import UntrustedFileError, read_untrusted
 from grader.execution.world import CourseDataError, World, build_world, kernel_environment
 from grader.submission.find import Found, Submission, find_submission
@@ -66,11 +67,12 @@ def test_data_that_are_not_the_course_s(
 
 def test_environment_holds_nothing_of_the_grader_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_LABELS", "/instructor/heldout.csv")
-    environment = kernel_environment(World(tmp_path), tmp_path / "home", tmp_path / "trace", 5)
+    layout = lay_out("fork", tmp_path, tmp_path)
+    environment = kernel_environment(World(tmp_path), layout, 5)
     assert "SECRET_LABELS" not in environment
-    assert environment["HOME"] == str(tmp_path / "home")
+    assert environment["HOME"] == layout.home
     assert environment["CUDA_VISIBLE_DEVICES"] == ""
-    on_gpu = kernel_environment(World(tmp_path, cuda=True), tmp_path / "home", tmp_path / "trace", 5)
+    on_gpu = kernel_environment(World(tmp_path, cuda=True), layout, 5)
     assert "CUDA_VISIBLE_DEVICES" not in on_gpu
 
 
@@ -79,7 +81,9 @@ def test_environment_holds_nothing_of_the_grader_s(tmp_path: Path, monkeypatch: 
 
 def copy_of(root: Path, folder: Path, world: World) -> set[str]:
     write_notebook(root / "lab" / "simplenn-cifar10.ipynb", {"net": "SimpleNN = nn.Conv2d(3, 8, 5)"})
-    run._prepare(find_submission(root), folder, world)
+    submission = find_submission(root)
+    run._copy(submission, folder)
+    run._furnish(submission, folder, world, None)
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 

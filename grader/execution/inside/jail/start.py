@@ -128,6 +128,7 @@ def observe(policy: Policy) -> dict[str, Any]:
         "filter": status["Seccomp"] == "2",
         "interfaces": [name for name in interfaces if name != "lo"],
         "sockets": _may_open_sockets(),
+        "reads_python": os.access(os.__file__, os.R_OK) and os.access(json.__file__, os.R_OK),
         "sees_grader": os.access(policy.canary, os.R_OK),
         "processes": sum(name.isdigit() for name in os.listdir("/proc")),
         "spaces": [[size.f_blocks * size.f_frsize, size.f_files] for size in sizes],
