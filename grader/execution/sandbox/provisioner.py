@@ -87,8 +87,8 @@ class SandboxProvisioner(LocalProvisioner):
             return await super().launch_kernel(cmd, **kwargs)
         info = {key: v.decode() if isinstance(v, bytes) else v for key, v in self.connection_info.items()}
         fields = self.fields or self._default_fields()
-        asked = {**fields, "arguments": _arguments(cmd), "connection": info}
         try:
+            asked = {**fields, "arguments": _arguments(cmd), "connection": info}
             await asyncio.to_thread(self._start, asked, info)
         except (OSError, ServerError, ValueError) as error:
             await self.cleanup()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ending_notebooks import NOTEBOOKS
+from ending_notebooks import LEFT_BEHIND, NOTEBOOKS
 from notebook_runs import Given, Ran, run_given, write_notebook
 
 from grader.execution import cells, kernel
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits
 from grader.execution.outputs import CELL_TEXT
+from grader.execution.trace_events import MAX_BYTES
 from grader.execution.world import World
 
 pytestmark = pytest.mark.slow
@@ -168,68 +169,73 @@ def test_replies_that_are_no_answers(ran: dict[str, Ran]) -> None:
 # -- processes -------------------------------------------------------------------------------------------------------
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def alive(mark: str) -> list[str]:
+    """Command lines with `mark` in them, of processes in any namespace."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = entry.read_bytes().split(b"\0")
+            if mark.encode() in words:
+                found.append(b" ".join(words).decode())
+    return found
 
 
-def wait_for_end(pids: list[int], seconds: float = 20) -> list[int]:
-    """The processes that are still alive after so long."""
+def wait_for_end(mark: str, seconds: float = 20) -> list[str]:
+    """What is still alive after so long."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end and any(map(is_alive, pids)):
+    while time.monotonic() < end and alive(mark):
         time.sleep(0.1)
-    return [pid for pid in pids if is_alive(pid)]
+    return alive(mark)
 
 
 def test_no_child_outlives_its_kernel(ran: dict[str, Ran]) -> None:
-    pids = [int(pid) for pid in ran["leaves the process"].printed("children").split()]
-    assert len(pids) == 3
-    assert wait_for_end(pids) == []
+    assert ran["leaves the process"].printed("children") == "2 started\n"
+    assert wait_for_end(LEFT_BEHIND) == []
 
 
 GRADER = """
-import asyncio, json, sys
+import asyncio, sys
 from pathlib import Path
-from grader.execution.kernel import Limits
+from grader.execution.limits import Limits
 from grader.execution.run import execute
+from grader.execution.sandbox.tiers import choose
 from grader.execution.world import World
 from grader.submission.find import find_submission
-root, world = Path(sys.argv[1]), World(Path(sys.argv[2]))
-asyncio.run(execute(find_submission(root / "in"), root / "out", root / "work", world, Limits()))
+root, world, isolation = Path(sys.argv[1]), World(Path(sys.argv[2])), choose(sys.argv[3])
+asyncio.run(execute(find_submission(root / "in"), root / "out", root / "work", world, Limits(), isolation))
 """
 SLEEPING = """
-import os, subprocess, time
-child = subprocess.Popen(["sleep", "1000"])
-open("pids.part", "w").write(f"{os.getpid()} {child.pid}"); os.rename("pids.part", "pids")
-time.sleep(1000); SimpleNN = nn.Conv2d(3, 8, 5), CIFAR10()
+import subprocess
+child = subprocess.Popen(["sleep", "{mark}"])
+child.wait(); SimpleNN = nn.Conv2d(3, 8, 5), CIFAR10()
 """
 
 
 @pytest.mark.parametrize(
-    ("number", "children_too"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGKILL, False)]
+    ("isolation", "number"),
+    [
+        ("none", signal.SIGINT),
+        ("none", signal.SIGTERM),
+        ("auto", signal.SIGINT),
+        ("auto", signal.SIGTERM),
+        ("auto", signal.SIGKILL),
+    ],
 )
-def test_kernel_ends_with_the_grader(world: World, tmp_path: Path, number: signal.Signals, children_too: bool) -> None:
-    write_notebook(tmp_path / "in" / "simplenn-cifar10.ipynb", {"sleeping": SLEEPING})
-    command = [sys.executable, "-c", GRADER, str(tmp_path), str(world.data)]
+def test_kernel_ends_with_the_grader(world: World, tmp_path: Path, isolation: str, number: signal.Signals) -> None:
+    mark = f"{30_000 + number}.{'1' if isolation == 'none' else '2'}"
+    write_notebook(tmp_path / "in" / "simplenn-cifar10.ipynb", {"sleeping": SLEEPING.format(mark=mark)})
+    command = [sys.executable, "-c", GRADER, str(tmp_path), str(world.data), isolation]
     grader = subprocess.Popen(command, cwd=Path(__file__).parents[3], stderr=subprocess.PIPE)
-    pids = tmp_path / "work" / "lab1" / "pids"
     end = time.monotonic() + 120
-    while not pids.exists() and grader.poll() is None and time.monotonic() < end:
+    while not alive(mark) and grader.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
-    started = [int(pid) for pid in pids.read_text().split()]
+    assert alive(mark)
     grader.send_signal(number)
     _, error = grader.communicate(timeout=60)
     assert grader.returncode != 0
     assert b"never retrieved" not in error
     assert b"pending" not in error
-    try:
-        assert wait_for_end(started if children_too else started[:1]) == []
-    finally:
-        for pid in started[1:]:
-            if is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
+    assert wait_for_end(mark) == []
 
 
 # -- the machine's faults --------------------------------------------------------------------------------------------
