@@ -199,6 +199,7 @@ def bubblewrap(fields: dict[str, Any]) -> list[str]:
         line += ["--dev-bind", node, node]
     for space in fields["spaces"]:
         line += ["--perms", "1777", "--size", str(space["bytes"]), "--tmpfs", space["path"]]
+    line += ["--perms", "0755", "--dir", "/stage"]  # see jail.mounts.own_spaces
     made = {"/", "/tmp"}
     covered = [path for path in fields["hidden"] if _is_below(path, SYSTEM)]
     line += _covered(covered)

@@ -6,11 +6,12 @@ import os
 import stat
 
 from jail import syscalls as sys_
-from jail.policy import Policy
+from jail.policy import Policy, Space
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 NODES = ("null", "zero", "full", "random", "urandom")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+STAGE = "/stage"  # an empty folder of bubblewrap's
 # Flags of a mount that a user namespace may not take away from it, as statvfs and as mount name them.
 LOCKED = ((os.ST_NOSUID, sys_.NOSUID), (os.ST_NODEV, sys_.NODEV), (os.ST_NOEXEC, sys_.NOEXEC))
 
@@ -27,7 +28,7 @@ def build(policy: Policy) -> list[int]:
     _devices(root, policy.devices)
     os.mkdir(f"{root}/proc")
     sys_.mount("proc", f"{root}/proc", "proc", sys_.NOSUID | sys_.NODEV | sys_.NOEXEC)
-    descriptors = [_space(root + s.path, s.bytes, s.inodes) for s in policy.spaces]
+    descriptors = [_space(root + s.path, s) for s in policy.spaces]
     within_system = [path for path in policy.hidden if path.startswith(tuple(f"{system}/" for system in SYSTEM))]
     _cover(within_system, root)  # before what lies deeper is bound again, an environment in a checkout below /usr say
     for source, target in policy.binds:
@@ -82,11 +83,25 @@ def _devices(root: str, asked: list[str]) -> None:
     os.symlink("pts/ptmx", f"{root}/dev/ptmx")
 
 
-def _space(path: str, size: int, inodes: int) -> int:
+def _space(path: str, space: Space) -> int:
     os.makedirs(path, 0o755, exist_ok=True)
-    options = f"size={size},nr_inodes={inodes},mode=1777"
+    options = f"size={space.bytes},nr_inodes={space.inodes},mode=1777"
     sys_.mount("tmpfs", path, "tmpfs", sys_.NOSUID | sys_.NODEV, options)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def own_spaces(policy: Policy) -> None:
+    """Spaces bounded in files too, in place of bubblewrap's; what was bound below one of them is bound there again."""
+    if not policy.privileged:
+        sys_.unshare(sys_.NEWNS)
+    for space in policy.spaces:
+        os.close(_space(STAGE, space))
+        for _, target in policy.binds:
+            if target.startswith(f"{space.path}/"):
+                again = STAGE + target.removeprefix(space.path)
+                os.makedirs(again, 0o755, exist_ok=True)
+                sys_.mount(target, again, None, sys_.BIND | sys_.REC)
+        sys_.mount(STAGE, space.path, None, sys_.MOVE)
 
 
 def _enter(root: str) -> None:

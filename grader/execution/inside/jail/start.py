@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from jail import landlock, seccomp
+from jail import landlock, mounts, seccomp
 from jail import syscalls as sys_
 from jail.policy import Policy, read_policy
 
@@ -34,6 +34,8 @@ def become_a_kernel(policy: Policy, grader: socket.socket, sockets: list[int], s
     """
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if policy.tier == "bubblewrap":
+            mounts.own_spaces(policy)
         spaces = spaces or [os.open(space.path, os.O_RDONLY | os.O_DIRECTORY) for space in policy.spaces]
         with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
             os.setpgid(0, 0)
@@ -79,8 +81,6 @@ def _limit(policy: Policy) -> None:
 
 def _give_up(policy: Policy) -> None:
     os.umask(0o022)
-    if policy.tier == "bubblewrap":
-        _limit_inodes(policy)
     sys_.bound_capabilities()
     if policy.privileged:
         os.setgroups([])
@@ -97,13 +97,6 @@ def _give_up(policy: Policy) -> None:
     sys_.prctl(sys_.SET_NO_NEW_PRIVS, 1)
     sys_.load_filter(seccomp.program())
     os.chdir(policy.cwd)
-
-
-def _limit_inodes(policy: Policy) -> None:
-    """bubblewrap sizes a tmpfs in bytes alone."""
-    for space in policy.spaces:
-        options = f"size={space.bytes},nr_inodes={space.inodes}"
-        sys_.mount(None, space.path, None, sys_.REMOUNT | sys_.NOSUID | sys_.NODEV, options)
 
 
 def _close_all_but(sockets: list[int]) -> None:
@@ -123,7 +116,7 @@ def observe(policy: Policy) -> dict[str, Any]:
     sizes = [os.statvfs(space.path) for space in policy.spaces]
     return {
         "user": os.getuid(),
-        "capabilities": int(status["CapEff"], 16) | int(status["CapPrm"], 16) | int(status["CapBnd"], 16),
+        "capabilities": sum(int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb")),
         "no_new_privileges": status["NoNewPrivs"] == "1",
         "filter": status["Seccomp"] == "2",
         "interfaces": [name for name in interfaces if name != "lo"],
