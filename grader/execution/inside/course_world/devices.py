@@ -19,6 +19,7 @@ FACTORIES = (
 )
 TENSOR_METHODS = ("to", "new_zeros", "new_ones", "new_full", "new_tensor", "new_empty", "type")
 CUDA_TYPES = ("FloatTensor", "DoubleTensor", "HalfTensor", "LongTensor", "IntTensor", "ByteTensor", "BoolTensor")
+NAMED = (str, torch.device)  # what a device is named by
 NAME = "none (the grader runs on the CPU)"
 
 
@@ -39,7 +40,10 @@ def _served(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def on_cpu(*args: Any, **kwargs: Any) -> Any:
-        return original(*map(_on_cpu, args), **{name: _on_cpu(value) for name, value in kwargs.items()})
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, NAMED):
+                return original(*map(_on_cpu, args), **{name: _on_cpu(value) for name, value in kwargs.items()})
+        return original(*args, **kwargs)
 
     return on_cpu
 

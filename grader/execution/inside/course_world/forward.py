@@ -5,6 +5,7 @@ Documentation: `torch.nn.modules.module.register_module_forward_hook`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from course_world.alike import computed_once
 from course_world.augmentation import describe_batch
 from course_world.loaders import loaders
-from course_world.nets import is_net, nets, record_net, unwrapped
+from course_world.nets import Net, is_net, nets, record_net, unwrapped
 from course_world.operations import Watch
 from course_world.recorder import harmless, recorder
 
@@ -94,6 +96,7 @@ def _end(module: nn.Module, images: Any, output: Any) -> None:
     _note(net.number, module, images)
 
 
+@harmless
 def _note(number: int, module: nn.Module, images: Any) -> None:
     this = loaders.of(images, number)
     last = calls.last
@@ -129,7 +132,42 @@ def _record_input(number: int, images: torch.Tensor) -> None:
     )
 
 
+def _of_test(module: nn.Module, images: Any) -> Net | None:
+    """The net that is called, where it was called before, is in eval mode and is given a batch of the test split."""
+    this = loaders.current or loaders.last
+    if this is None or this.split != "test" or not isinstance(images, torch.Tensor) or images.dim() != 4:
+        return None
+    net = nets.get(module)
+    if net is None or not net.described or any(part.training for part in module.modules()):
+        return None
+    return None if loaders.of(images, net.number) is None else net
+
+
+def _shorten_test_passes() -> None:
+    """Stand before every call from outside another module: a test split of few images has few to be computed."""
+    original = nn.Module.__call__
+
+    @functools.wraps(original)
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if calls.depth or len(args) != 1 or kwargs or not recorder.active:
+            return original(self, *args, **kwargs)
+        net = _of_test(self, args[0])
+        if net is not None:
+            calls.depth += 1  # no call of its own to the hooks
+            try:
+                output = computed_once(functools.partial(original, self), args[0])
+            finally:
+                calls.depth -= 1
+            if output is not None:
+                _note(net.number, self, args[0])
+                return output
+        return original(self, *args)
+
+    nn.Module.__call__ = call  # type: ignore[method-assign]
+
+
 def install() -> None:
     """Watch every module that is called from outside another one."""
     register_module_forward_pre_hook(_before)
     register_module_forward_hook(_after, with_kwargs=True, always_call=True)
+    _shorten_test_passes()

@@ -24,6 +24,7 @@ from torch.utils.data import dataset as torch_dataset
 
 from course_world.augmentation import describe_dataset
 from course_world.budget import budget
+from course_world.chains import shortcuts
 from course_world.images import COURSE_SIZES, course_images, source, split_of
 from course_world.recorder import recorder
 
@@ -156,6 +157,7 @@ def _batches(
 def _iterate(original: Callable[[DataLoader[Any]], Iterator[Any]], loader: DataLoader[Any]) -> Iterator[Any]:
     this = Pass(loaders.number(loader), split_of(loader.dataset))
     outer, loaders.current = loaders.current, this
+    shortcuts.forget()
     try:
         for batch in _batches(original, loader, this.split):
             images = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
