@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from tests.bench_numbers import spread
 
 ROOT = Path(__file__).resolve().parents[1]
 SPANS = "BENCH_GRADE_SPANS"  # names the file that the plugin writes
-# Functions of grader.pipeline, and of one notebook's run, by the stage that they are. They are called in this order.
+# Functions of grader.pipeline, of one notebook's run and of its kernel, by the stage that they are.
 PIPELINE = {
     "_data_and_labels": "data",
     "_submission_folder": "find",
@@ -39,6 +39,8 @@ PIPELINE = {
     "load_evidence": "load",
 }
 NOTEBOOK = {"run_cell": "cells", "_challenge": "challenges", "_overfit": "overfits"}
+KERNEL = {"freeze": "ends", "pull": "ends", "close": "ends"}
+SERVER = "fork server"  # started by the first kernel, whose start waits for it
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def _noting(stage: str) -> Iterator[None]:
         noted.append(Span(stage, begin, time.time(), role.get()))
 
 
-def _note(module: Any, name: str, stage: str) -> None:
+def _note(owner: Any, name: str, stage: str) -> None:
     """Have every call of a function noted."""
-    function: Callable[..., Any] = getattr(module, name)
+    function: Callable[..., Any] = getattr(owner, name)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -84,23 +86,19 @@ def _note(module: Any, name: str, stage: str) -> None:
         with _noting(stage):
             return await function(*args, **kwargs)
 
-    setattr(module, name, wait if inspect.iscoroutinefunction(function) else call)
+    setattr(owner, name, wait if inspect.iscoroutinefunction(function) else call)
 
 
-def _note_kernels(module: Any) -> None:
-    """Start and end of the kernel are what comes before and after the block that uses it."""
+def _note_starts(module: Any) -> None:
+    """A kernel's start is what comes before the block that uses it."""
     start = module.start_kernel
 
     @contextlib.asynccontextmanager
-    async def start_kernel(*args: Any, **kwargs: Any) -> Any:
-        kernel = start(*args, **kwargs)
-        with _noting("starts"):
-            client = await kernel.__aenter__()
-        try:
-            yield client
-        finally:
-            with _noting("ends"):
-                await kernel.__aexit__(*sys.exc_info())
+    async def start_kernel(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with contextlib.AsyncExitStack() as stack:
+            with _noting("starts"):
+                kernel = await stack.enter_async_context(start(*args, **kwargs))
+            yield kernel
 
     module.start_kernel = start_kernel
 
@@ -109,11 +107,11 @@ def _note_notebooks(module: Any) -> None:
     run = module.run_notebook
 
     @functools.wraps(run)
-    async def run_notebook(notebook: Any, workdir: Path, scratch: Path, out: Path, *args: Any, **kwargs: Any) -> None:
+    async def run_notebook(notebook: Any, place: Any, scratch: Path, out: Path, *args: Any, **kwargs: Any) -> None:
         token = role.set(out.name)
         try:
             with _noting("notebook"):
-                await run(notebook, workdir, scratch, out, *args, **kwargs)
+                await run(notebook, place, scratch, out, *args, **kwargs)
         finally:
             role.reset(token)
 
@@ -124,12 +122,14 @@ def _note_notebooks(module: Any) -> None:
 def pytest_configure() -> None:
     if SPANS in os.environ:
         from grader import pipeline
-        from grader.execution import notebook, run
+        from grader.execution import kernel, notebook, run
+        from grader.execution.sandbox.server import ForkServer
 
-        for module, stages in ((pipeline, PIPELINE), (notebook, NOTEBOOK)):
+        for owner, stages in ((pipeline, PIPELINE), (notebook, NOTEBOOK), (kernel.Kernel, KERNEL)):
             for name, stage in stages.items():
-                _note(module, name, stage)
-        _note_kernels(notebook)
+                _note(owner, name, stage)
+        _note(ForkServer, "_start", SERVER)
+        _note_starts(notebook)
         _note_notebooks(run)
 
 
@@ -176,15 +176,16 @@ def split(spans: list[Span], started: float, ended: float) -> dict[str, Any]:
     for span in spans:
         if span.role in path:
             on_path[span.stage] += span.seconds
-    known = sum(seconds for stage, seconds in on_path.items() if stage != "notebook")
-    on_path["rest"] = stages["execute"] - known
-    del on_path["notebook"]
+    for stage in ("notebook", SERVER):  # both hold other stages, or are held
+        on_path.pop(stage, None)
+    on_path["rest"] = stages["execute"] - sum(on_path.values())
     return {
         "seconds": ended - started,
         "beyond": ended - started - on_path["cells"],
         "stages": {"start of pytest": before - started, **stages, "checks": ended - after},
         "critical_path": dict(on_path),
         "cells": dict(own),
+        "fork_server": sum(span.seconds for span in spans if span.stage == SERVER),
     }
 
 

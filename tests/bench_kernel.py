@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -114,7 +115,9 @@ def bench_kernel(n: int) -> dict[str, object]:
     return {
         "seconds": {name: spread(values) for name, values in seconds.items()},
         "times_faster": {name: round(medians["stock"] / median, 1) for name, median in medians.items()},
-        "megabytes_a_kernel": {name: spread(values, 1) for name, values in memory.items()},
+        "megabytes_a_kernel": {
+            name: {way: spread(values, 1) for way, values in ways.items()} for name, ways in memory.items()
+        },
         "kernels_alive": ALIVE,
         "fork_server_start_seconds": round(server, 2),
         "n": max(n, 10),
@@ -133,24 +136,30 @@ async def _seconds(kernels: dict[str, Kernel], folder: Path, rounds: int) -> dic
     return seconds
 
 
-async def _memory(kernels: dict[str, Kernel], folder: Path) -> dict[str, list[float]]:
-    """Megabytes by which MemAvailable drops for each kernel of those that live at once."""
-    drops: dict[str, list[float]] = {name: [] for name in kernels}
+async def _memory(kernels: dict[str, Kernel], folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Megabytes of each kernel of those that live at once, in two ways.
+
+    `available`: by how much MemAvailable drops, whoever else is at work on the machine. `proportional`: what all
+    processes together hold, pages that several share counted once.
+    """
+    drops: dict[str, dict[str, list[float]]] = {name: {"available": [], "proportional": []} for name in kernels}
     for _ in range(ROUNDS_OF_MEMORY):
         for name, kernel in kernels.items():
             async with AsyncExitStack() as alive:
-                before = await _settled()
+                before = await _used()
                 for _ in range(ALIVE[name]):
                     await alive.enter_async_context(kernel(_fresh(folder)))
-                drops[name].append((before - await _settled()) / ALIVE[name])
+                for way, (used, used_before) in zip(drops[name], zip(await _used(), before, strict=True), strict=True):
+                    drops[name][way].append((used - used_before) / ALIVE[name])
     return drops
 
 
-async def _settled() -> float:
-    """MemAvailable in megabytes, after a pause."""
+async def _used() -> tuple[float, float]:
+    """Megabytes that are not available, and those held by the processes that this one started, after a pause."""
     await asyncio.sleep(SETTLE)
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("MemAvailable"))
+    started = psutil.Process().children(recursive=True)
+    held = sum(process.memory_full_info().pss for process in started if process.is_running())
+    return -psutil.virtual_memory().available / 1e6, held / 1e6
 
 
 def _fresh(folder: Path) -> Path:
