@@ -37,24 +37,31 @@ def _moves() -> list[tuple[int, int, bool]]:
 
 
 def _moved(image: NDArray[np.uint8]) -> Array:
-    """Interiors of all crops of an image (32, 32, 3), as unit vectors (162, 24 * 24 * 3).
+    """Interiors of all crops of an image (32, 32, 3), as unit vectors (81, 3 * 24 * 24); none is mirrored.
 
     Only the central 24x24 pixels are compared: they are the image's own whatever the padding was filled with.
     """
-    padded = np.pad(image, ((PADDING,) * 2, (PADDING,) * 2, (0, 0))).astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (32, 32), axis=(0, 1))  # (9, 9, 3, 32, 32)
-    crops = windows.reshape(81, 3, 32, 32).transpose(0, 2, 3, 1)  # (81, 32, 32, 3)
-    return _unit(np.stack([crops, crops[:, :, ::-1]], axis=1).reshape(162, 32, 32, 3))
+    side = 32 - 2 * PADDING
+    windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))  # (9, 9, 3, 24, 24)
+    return _unit(windows.reshape(81, 3, side * side))
 
 
-def _unit(images: Array) -> Array:
-    """Central pixels of (N, 32, 32, 3), each channel with zero mean and deviation one: what Normalize cannot change."""
-    centre = images[:, PADDING:-PADDING, PADDING:-PADDING].astype(np.float32)
-    centre = centre - centre.mean(axis=(1, 2), keepdims=True)
-    centre = centre / np.maximum(centre.std(axis=(1, 2), keepdims=True), 1e-6)
-    flat = centre.reshape(len(images), -1)
+def _unit(pixels: NDArray[Any]) -> Array:
+    """Of (N, 3, P), each channel with zero mean and deviation one, (N, 3 * P): what Normalize cannot change."""
+    centred = pixels.astype(np.float32)
+    centred -= centred.mean(axis=2, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(axis=2, keepdims=True))
+    flat = (centred / np.maximum(deviation, 1e-6)).reshape(len(centred), -1)
     unit: Array = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return unit
+
+
+def _similarity(crops: Array, output: Array) -> Array:
+    """Of an output (32, 32, 3) to each of `_moves()`, 1 where they are the same: (162,)."""
+    centre = output[PADDING:-PADDING, PADDING:-PADDING].transpose(2, 0, 1)  # (3, 24, 24)
+    both = np.stack([centre, centre[:, :, ::-1]]).reshape(2, 3, -1)  # mirroring the output is as good
+    similarity: Array = (crops @ _unit(both).T).reshape(-1)
+    return similarity
 
 
 def _as_array(output: Any) -> Array | None:
@@ -128,7 +135,7 @@ def _describe(raw: Sequence[NDArray[np.uint8]], outputs: Sequence[Array | None])
         if output is None or table is None:
             other = True
             continue
-        similarity = table @ _unit(output[None])[0]
+        similarity = _similarity(table, output)
         best = int(similarity.argmax())
         if similarity[best] < SIMILAR:
             other = True
