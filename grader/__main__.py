@@ -1,6 +1,7 @@
 """The command line: `grader grade` is `pytest grader` from anywhere, `grader score` scores one predictions.csv.
 
-`grader bank` grades the bank of mutants and variants, `grader calibrate` measures what the checks of learning expect.
+`grader bank` grades the bank of mutants and variants, `grader attacks` the hostile suite, `grader calibrate` measures
+what the checks of learning expect.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 
 from grader.evidence.label_table import TableError
 from grader.evidence.predictions import Score, read_labels, read_predictions, score
+from grader.execution.sandbox.tiers import TIERS
 
 USAGE_ERROR = 2
 
@@ -37,6 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bank.add_argument("--effort", type=float, help="share of a notebook's allowance of computation (a case's own)")
     bank.add_argument("--base", type=Path, help="folder that keeps the complete submission's evidence between calls")
     bank.add_argument("--verbose", action="store_true", help="print every reason")
+    attacking = commands.add_parser("attacks", help="grade the attacks of fixtures/hostile and print what happened")
+    attacking.add_argument(
+        "pattern", nargs="?", default="", type=_pattern, help="regular expression: only attacks whose names match"
+    )
+    attacking.add_argument("--jobs", type=_positive, default=1, help="attacks graded side by side (1)")
+    attacking.add_argument(
+        "--isolation", choices=("auto", *TIERS), default="auto", help="sandbox of the notebooks (the best that works)"
+    )
+    attacking.add_argument("--verbose", action="store_true", help="print every attack in full")
     calibrating = commands.add_parser("calibrate", help="measure the thresholds that the checks of learning use")
     calibrating.add_argument("--data", type=Path, help="the course's data folder (the embedded data set)")
     calibrating.add_argument("--seeds", type=int, default=20, help="trainings of each lab (20)")
@@ -58,11 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not cases:
             parser.error(f"no case of the bank has a name that matches {options.pattern!r}")
         return bank_of_cases.main(cases, options.jobs, options.verbose, options.base, options.effort)
+    if options.command == "attacks":
+        return _attacks(parser, options)
     if options.command == "calibrate":
         if importlib.util.find_spec("fixtures.submissions") is None:
             parser.error("the reference's submission, which is measured, is not part of this copy")
         return _calibrate(options.data, options.seeds, options.out, options.labs)
     return _score(options.predictions, options.labels)
+
+
+def _attacks(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    try:
+        from grader import attacks as hostile_suite
+    except ImportError:
+        parser.error("the hostile suite is not part of this copy")
+    attacks = hostile_suite.chosen(options.pattern)
+    if not attacks:
+        parser.error(f"no attack has a name that matches {options.pattern!r}")
+    return hostile_suite.main(attacks, options.jobs, options.isolation, options.verbose)
 
 
 def _calibrate(data: Path | None, seeds: int, out: Path, labs: Sequence[str] | None) -> int:

@@ -17,6 +17,7 @@ from grader.evidence.evidence import Evidence, load_evidence
 from grader.evidence.predictions import LabelsError, read_labels
 from grader.execution.limits import Limits, option_of
 from grader.execution.run import execute
+from grader.execution.sandbox.server import fork_server
 from grader.execution.sandbox.tiers import TIERS, Isolation, choose
 from grader.execution.world import CourseDataError, build_world
 from grader.submission.find import SubmissionError, find_submission
@@ -110,6 +111,8 @@ def gather_evidence(options: Options) -> Evidence:
     Raises PipelineError where submission, data or labels are not what they should be.
     """
     options.make_out()
+    if options.sandbox.tier == "fork":
+        fork_server.start()
     folder = options.out / "evidence"
     with tempfile.TemporaryDirectory(prefix="grader-") as temporary:
         scratch = Path(temporary)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 import zmq
 import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
@@ -30,6 +33,7 @@ from grader.execution.untrusted import UntrustedFileError
 from grader.execution.world import INSIDE, World, kernel_environment
 
 KERNEL = "course"
+NUDGE = 0.5  # seconds until a kernel that says nothing is asked again
 WAITING_MESSAGES = 20  # that have come from the kernel and were not looked at
 MAX_PULLED = 64_000_000  # bytes
 LOG_TAIL, MAX_LOG = 300, 1_000_000
@@ -195,13 +199,34 @@ async def _start(kernel: Kernel, context: zmq.asyncio.Context, cwd: str) -> None
             kernel.box, kernel.exchange = kernel.provisioner.spaces[:2]
         else:
             kernel.box, kernel.exchange = Space.at(Path(kernel.layout.box)), Space.at(Path(kernel.layout.exchange))
-        client.kc = manager.client(context=context)
-        client.kc.start_channels()
-        await client.kc.wait_for_ready(timeout=kernel.limits.start)
-        client.kc.allow_stdin = False  # input() raises in the kernel instead of waiting for a person
+        channels: AsyncKernelClient = manager.client(context=context)
+        channels.start_channels()
+        client.listen(channels)
+        await _until_ready(kernel, channels)
+        channels.allow_stdin = False  # input() raises in the kernel instead of waiting for a person
     except (RuntimeError, OSError) as error:
         last = _last_words(kernel, log)
         raise KernelStartError(f"the kernel did not start: {error}" + (f" ({last})" if last else "")) from None
+
+
+async def _until_ready(kernel: Kernel, client: AsyncKernelClient) -> None:
+    """Wait for an answer on both channels. Raises RuntimeError.
+
+    The client's own `wait_for_ready` then listens a fifth of a second for silence, as long as all else here takes.
+    """
+    end, asked = time.monotonic() + kernel.limits.start, set()
+    while True:
+        asked.add(client.kernel_info())
+        with contextlib.suppress(queue.Empty):
+            while True:
+                message = await client.get_iopub_msg(timeout=NUDGE)
+                said = message["content"].get("execution_state")
+                if said == "idle" and message["parent_header"].get("msg_id") in asked:
+                    return
+        if not await kernel.manager.is_alive():
+            raise RuntimeError("it ended before it answered")
+        if time.monotonic() > end:
+            raise RuntimeError(f"no answer in {kernel.limits.start:.0f} s")
 
 
 def _last_words(kernel: Kernel, log: Path) -> str:

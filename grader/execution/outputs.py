@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
@@ -39,7 +40,6 @@ class BoundedClient(NotebookClient):
         self._all_text = self._all_images = 0
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        self._count(msg)
         try:
             if msg["msg_type"] in OUTPUTS and not self._shorten(msg["content"], cell_index):
                 return None
@@ -49,6 +49,18 @@ class BoundedClient(NotebookClient):
         except Exception as error:  # noqa: BLE001  (the kernel is the student's: a malformed message is no message)
             self.log.debug("malformed message: %s", error)
             return None
+
+    def listen(self, client: AsyncKernelClient) -> None:
+        """Take `client` for the kernel's channels, and count all that comes, whichever cell it claims to be from."""
+        self.kc = client
+        receive = client.iopub_channel.get_msg
+
+        async def counted(*arguments: Any, **options: Any) -> dict[str, Any]:
+            message: dict[str, Any] = await receive(*arguments, **options)
+            self._count(message)
+            return message
+
+        client.iopub_channel.get_msg = counted
 
     def _count(self, message: dict[str, Any]) -> None:
         """End a kernel that sends without end: what it printed so far is kept."""

@@ -53,6 +53,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._ready = False
         self._home: tempfile.TemporaryDirectory[str] | None = None
 
     def connect(self) -> socket.socket:
@@ -60,6 +61,7 @@ class ForkServer:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._start()
+            self._until_ready()
             ours, theirs = _pair()
             assert self._socket is not None
             try:
@@ -71,12 +73,18 @@ class ForkServer:
                 theirs.close()
             return ours
 
+    def start(self) -> None:
+        """Start it without waiting for it, where it does not run: the first kernel is then there sooner."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+
     def _start(self) -> None:
         self.close()
+        self._ready = False
         self._home = tempfile.TemporaryDirectory(prefix="fork-server-")
         self._socket, theirs = _pair()
-        log = Path(self._home.name) / "log"
-        with log.open("wb") as file:
+        with self._log.open("wb") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-s", "-m", "jail.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -88,9 +96,19 @@ class ForkServer:
                 start_new_session=True,
             )
         theirs.close()
-        ready, _, _ = select.select([self._socket], [], [], START_SECONDS)
-        if not ready or self._socket.recv(16) != b"ready":
-            said = " ".join(log.read_text(errors="replace")[-300:].split())
+
+    @property
+    def _log(self) -> Path:
+        assert self._home is not None
+        return Path(self._home.name) / "log"
+
+    def _until_ready(self) -> None:
+        if self._ready or self._socket is None:
+            return
+        answered, _, _ = select.select([self._socket], [], [], START_SECONDS)
+        self._ready = bool(answered) and self._socket.recv(16) == b"ready"
+        if not self._ready:
+            said = " ".join(self._log.read_text(errors="replace")[-300:].split())
             self.close()
             raise ServerError(f"the fork server did not start ({said or 'it said nothing'})")
 

@@ -224,7 +224,9 @@ def install() -> None:
     importlib.import_module("tools.dataset")  # bound now: a stale copy in the working folder cannot shadow it
     tools.__path__.append(str(Path.cwd() / "tools"))
     sys.path.append(str(Path.cwd()))
-    for name in ADAPTED.keys() & sys.modules.keys():  # as in a copy of a process that has them
+    imported = {name for name in ADAPTED if name in sys.modules}  # in a copy of a process that has them
+    for name in imported:
         ADAPTED[name](sys.modules[name])
-    sys.meta_path[:0] = [Withheld(), AfterImport({name: adapt for name, adapt in ADAPTED.items() if name not in sys.modules}), OwnDataset()]
+    later = AfterImport({name: adapt for name, adapt in ADAPTED.items() if name not in imported})
+    sys.meta_path[:0] = [Withheld(), later, OwnDataset()]
     sys.meta_path.append(StandIn())
