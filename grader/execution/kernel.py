@@ -158,7 +158,7 @@ async def start_kernel(notebook: NotebookNode, place: Place, scratch: Path, limi
     manager = AsyncKernelManager(
         kernel_name=KERNEL,
         kernel_spec_manager=_kernelspec(scratch / "kernels", tier, fields),
-        transport="ipc",
+        transport="tcp" if os.name == "nt" else "ipc",
         connection_file=str(sockets / "kernel.json"),
     )
     kernel = Kernel(BoundedClient(notebook, manager, limits), manager, layout, limits, environment, scratch)

@@ -6,6 +6,9 @@ import os
 import stat
 from pathlib import Path
 
+# Windows has neither links that anybody makes nor pipes in folders.
+FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 class UntrustedFileError(Exception):
     """The file is missing, too large, or no regular file; the message says which."""
@@ -24,7 +27,7 @@ def read_opened(path: Path | str, limit: int, *, start: int, whole: bool, folder
     """The same for a name in an opened `folder`, a file descriptor."""
     name = Path(path).name
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), "rb") as file:
+        with open(os.open(path, FLAGS, dir_fd=folder), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UntrustedFileError(f"{name} is not a regular file")
             file.seek(start)

@@ -119,6 +119,21 @@ def test_what_the_grader_writes_takes_no_place_that_is_taken(space: Space) -> No
             space.make(name)
 
 
+def test_without_descriptors_of_folders_paths_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(os, "supports_dir_fd", set[object]())
+    space = Space.at(tmp_path)
+    made = space.make("challenge-0")
+    made.write("request.json", b"{}")
+    assert made.read("request.json", 10) == b"{}"
+    for again in (lambda: made.write("request.json", b""), lambda: space.make("challenge-0")):
+        with pytest.raises(UntrustedFileError, match="File exists"):
+            again()
+    with pytest.raises(UntrustedFileError, match="missing"):
+        made.read("reply.json", 10)
+    made.close()
+
+
 # -- tiers -----------------------------------------------------------------------------------------------------------
 
 FIELDS: dict[str, Any] = {
