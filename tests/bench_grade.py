@@ -40,7 +40,7 @@ PIPELINE = {
 }
 NOTEBOOK = {"run_cell": "cells", "_challenge": "challenges", "_overfit": "overfits"}
 KERNEL = {"freeze": "ends", "pull": "ends", "close": "ends"}
-SERVER = "fork server"  # started by the first kernel, whose start waits for it
+SERVER = "fork server"  # how long the first kernels' starts wait for it
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def pytest_configure() -> None:
         for owner, stages in ((pipeline, PIPELINE), (notebook, NOTEBOOK), (kernel.Kernel, KERNEL)):
             for name, stage in stages.items():
                 _note(owner, name, stage)
-        _note(ForkServer, "_start", SERVER)
+        _note(ForkServer, "_until_ready", SERVER)
         _note_starts(notebook)
         _note_notebooks(run)
 
@@ -163,29 +163,24 @@ def _run() -> dict[str, Any]:
 def split(spans: list[Span], started: float, ended: float) -> dict[str, Any]:
     """What a run took, by stage; `beyond` is all but the student's own cells on the critical path."""
     stages: defaultdict[str, float] = defaultdict(float)
-    own: defaultdict[str, float] = defaultdict(float)
+    notebooks: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for span in spans:
-        if not span.role:
-            stages[span.stage] += span.seconds
-        elif span.stage == "cells":
-            own[span.role] += span.seconds
+        of = notebooks[span.role] if span.role else stages
+        of[span.stage] += span.seconds
     outside = [span for span in spans if not span.role]
     before, after = min(span.begin for span in outside), max(span.end for span in outside)
-    path = critical_path([span for span in spans if span.stage == "notebook"])
     on_path: defaultdict[str, float] = defaultdict(float)
-    for span in spans:
-        if span.role in path:
-            on_path[span.stage] += span.seconds
-    for stage in ("notebook", SERVER):  # both hold other stages, or are held
-        on_path.pop(stage, None)
+    for role in critical_path([span for span in spans if span.stage == "notebook"]):
+        for stage, seconds in notebooks[role].items():
+            if stage not in ("notebook", SERVER):  # both hold other stages, or are held
+                on_path[stage] += seconds
     on_path["rest"] = stages["execute"] - sum(on_path.values())
     return {
         "seconds": ended - started,
         "beyond": ended - started - on_path["cells"],
         "stages": {"start of pytest": before - started, **stages, "checks": ended - after},
         "critical_path": dict(on_path),
-        "cells": dict(own),
-        "fork_server": sum(span.seconds for span in spans if span.stage == SERVER),
+        "notebooks": {role: dict(of) for role, of in sorted(notebooks.items())},
     }
 
 
