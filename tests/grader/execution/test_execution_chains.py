@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from notebook_runs import Given, Ran, run_given
 from PIL import Image
 from torchvision import transforms as T
 
-from grader.execution.world import INSIDE
+from grader.execution.world import INSIDE, World
 
 sys.path.append(str(INSIDE))
 from course_world.alike import computed_once
@@ -129,3 +130,45 @@ def test_a_net_is_asked_as_usual_where_it_cannot_be_asked_for_fewer_rows() -> No
     assert computed_once(lambda images: images.mean(), batch) is None
     assert computed_once(lambda images: [images], batch) is None
     assert computed_once(lambda images: images, torch.randn(50, 3, 32, 32)) is None
+
+
+TEST_PASSES = {
+    "prelude": """
+import torch, torch.nn as nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from tools.dataset import CIFAR10
+rows = []
+class Net(nn.Module):
+    def __init__(self, size=None):
+        super().__init__()
+        self.size, self.fc = size, nn.Linear(3072, 10)
+    def forward(self, x):
+        rows.append(len(x))
+        return self.fc(x.view(self.size or len(x), -1))
+def predict(net):
+    rows.clear()
+    with torch.no_grad():
+        for x in DataLoader(CIFAR10("./data", mode="test", transform=transforms.ToTensor()), batch_size=100):
+            for view in (x, x.flip(3)):
+                assert torch.allclose(net(view), net.forward(view), atol=1e-5)
+    print(min(rows))
+""",
+    "eval": "predict(Net().eval())",
+    "train": "predict(Net().train())",
+    "size": "predict(Net(100).eval())",
+}
+
+
+@pytest.fixture(scope="module")
+def passes(world: World, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return run_given({"passes": Given(TEST_PASSES)}, tmp_path_factory.mktemp("passes"), world)["passes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "fewest"), [("eval", 10), ("train", 100), ("size", 10)])
+def test_a_test_pass_answers_for_every_row(passes: Ran, name: str, fewest: int) -> None:
+    assert (passes.status(name), passes.result(name)["error"]) == ("ok", "")
+    (ended,) = passes.of(name, "pass")
+    assert (ended.split, ended.batches, ended.training) == ("test", 3, name == "train")
+    assert passes.printed(name).strip() == str(fewest)
