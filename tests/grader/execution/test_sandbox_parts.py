@@ -264,6 +264,8 @@ def test_every_limit_is_an_option_with_a_sentence_and_its_default() -> None:
     assert options["--cell-timeout"] == "seconds that one cell may take (120.0)"
     assert options["--max-memory-bytes"].endswith("(6,000,000,000)")
     assert len(options) == len(vars(Limits()))
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert [option for option in options if f"`{option}`" not in readme] == []
 
 
 def test_isolation_that_was_asked_for_may_keep_labels() -> None:
