@@ -51,6 +51,8 @@ QUESTIONS = {
 def runnable(evidence: Evidence, role: str) -> Lab:
     """The lab, or the reason why none of its checks can be made."""
     lab = evidence.labs[role]
+    if lab.tampered is not None:
+        could_not_check(f"{lab.tampered}, so what the grader recorded of {lab.title} must be judged by a person")
     if lab.problem is None:
         return lab
     if lab.at_fault == "grader":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from grader.evidence.checkpoint import CheckpointScore
 from grader.evidence.code import NotebookCode
 from grader.evidence.passages import Passage
 from grader.evidence.prose import added_text, read_prose
+from grader.evidence.reaching import reaching
 from grader.evidence.record import Record, read_record
 from grader.evidence.runs import Run, build_runs, validation_loaders
 from grader.execution.challenge import Challenge, read_challenges
@@ -65,6 +66,7 @@ class Lab:
     """One lab's notebook: the file, how its cells ended, what the trace and the challenges showed, what it claims.
 
     `problem` says why there is nothing to check and whose fault that is: `at_fault` is `student` or `grader`.
+    `tampered` says what the notebook did to the trace, or may have done, so that a person must judge it.
     `order` holds the indices of the executed code cells, by which events count; `added` is the Markdown text that was
     not handed out.
     """
@@ -73,6 +75,7 @@ class Lab:
     file: str | None
     problem: str | None = None
     at_fault: str | None = None
+    tampered: str | None = None
     cells: tuple[CellRun, ...] = ()
     stopped: str | None = None
     nets: tuple[NetEvent, ...] = ()
@@ -265,7 +268,7 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None, aside: list
     if fault.is_file():
         return Lab(role, found["file"], _json(fault)["reason"], "grader")
     answered = read_challenges(folder / "challenges.json")
-    losses = folder / "overfits.json"
+    losses, modules = folder / "overfits.json", folder / "modules.json"
     return assemble_lab(
         role,
         found["file"],
@@ -275,6 +278,7 @@ def _load_lab(folder: Path, role: str, found: dict[str, Any] | None, aside: list
         events=read_events(folder / "trace.jsonl")[0],
         answered=answered,
         overfits=TypeAdapter(tuple[Overfit, ...]).validate_python(_json(losses)) if losses.is_file() else (),
+        modules=_json(modules) if modules.is_file() else {},
     )
 
 
@@ -288,12 +292,18 @@ def assemble_lab(
     events: Sequence[Any],
     answered: Sequence[Challenge],
     overfits: Sequence[Overfit] = (),
+    modules: Mapping[str, str | None] | None = None,
 ) -> Lab:
-    """One lab from its parsed notebooks, how the cells ended (cells.json), the trace, and what its nets answered."""
+    """One lab from its parsed notebooks, how the cells ended (cells.json), the trace, and what its nets answered.
+
+    `modules` are the student's own Python files by path; None for one that is too long to be read.
+    """
+    cells = tuple(read_cells(submitted))
     equal = {c.net: frozenset(n for o in answered if o.net == c.net for n in o.equal) for c in answered}
     return Lab(
         role=role,
         file=file,
+        tampered=ended.get("tampered") or reaching(cells, modules or {}),
         cells=tuple(CellRun(**cell, earlier=_earlier(submitted["cells"][cell["index"]])) for cell in ended["cells"]),
         stopped=ended["problem"],
         nets=tuple(event for event in events if isinstance(event, NetEvent)),
@@ -303,7 +313,7 @@ def assemble_lab(
         runs=build_runs(events, equal, ended["executed"]),
         record=read_record(submitted),
         written=read_prose(submitted, role, _template(), name=file),
-        submitted=tuple(read_cells(submitted)),
+        submitted=cells,
         executed=tuple(read_cells(executed)),
         order=tuple(ended["executed"]),
         added=added_text(submitted, _template()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -20,21 +21,24 @@ from grader.execution.outputs import BoundedClient
 from grader.execution.overfit import MAX_ASKED, Overfit, can_learn, signature
 from grader.execution.overfit import read_reply as read_losses
 from grader.execution.overfit import write_request as ask_to_overfit
-from grader.execution.trace_events import MAX_BYTES, NetEvent, ReadyEvent, parse_events
-from grader.execution.untrusted import UntrustedFileError
-from grader.execution.world import TRACE
+from grader.execution.signed_trace import KEY, KEY_BYTES, SignedTrace
+from grader.execution.trace_events import NetEvent, ReadyEvent
+from grader.execution.untrusted import UntrustedFileError, read_untrusted
 
 MAX_CHALLENGES = 48
+MAX_MODULE_BYTES, MAX_MODULES_BYTES = 1_000_000, 8_000_000
+WITHOUT_WORLD = "the kernel started without the small course world"
 
 
 @dataclass
 class Execution:
     """One notebook while it runs: its kernel, and what has happened so far.
 
-    `trace` are the bytes of the kernel's events that were read so far: what was read cannot be taken back.
+    `tampered` says which cell did something to the trace that only the grader may do, if any did.
     """
 
     kernel: Kernel
+    trace: SignedTrace
     seed: int
     may_overfit: int
     started: float = field(default_factory=time.monotonic)
@@ -43,8 +47,8 @@ class Execution:
     challenges: list[Challenge] = field(default_factory=list)
     overfits: list[Overfit] = field(default_factory=list)
     overfitted: set[tuple[object, ...]] = field(default_factory=set)
-    trace: bytearray = field(default_factory=bytearray)
     problem: str | None = None
+    tampered: str | None = None
 
     @property
     def client(self) -> BoundedClient:
@@ -64,13 +68,10 @@ class Execution:
     def new_events(self) -> list[Any]:
         """What the kernel has written since the last look."""
         assert self.kernel.exchange is not None
-        room = MAX_BYTES - len(self.trace)
-        try:
-            data = self.kernel.exchange.read(TRACE, room, start=len(self.trace), whole=False)
-        except UntrustedFileError:  # the kernel removed it or put something else there
-            return []
-        events, _, read = parse_events(data)
-        self.trace += data[:read]
+        events = self.trace.read(self.kernel.exchange)
+        if self.tampered is None and self.trace.tampered is not None:
+            cell = f"cell {self.executed[-1] + 1}" if self.executed else "the notebook"
+            self.tampered = f"{cell} {self.trace.tampered}"
         return events
 
 
@@ -86,18 +87,21 @@ async def run_notebook(
 ) -> None:
     """Run a notebook of format 4 in `place` and write its evidence to `out`.
 
-    `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, cells.json, trace.jsonl,
-    challenges.json and overfits.json; without `one_batch` no net is trained for the latter. Files with one of the
-    suffixes `pulled` that the notebook leaves are then in the place's folder. Raises KernelStartError.
+    `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, modules.json,
+    cells.json, trace.jsonl, challenges.json and overfits.json; without `one_batch` no net is trained for the latter.
+    Files with one of the suffixes `pulled` that the notebook leaves are then in the place's folder. Raises
+    KernelStartError.
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch = scratch / out.name
     scratch.mkdir(parents=True)
+    (out / "modules.json").write_text(json.dumps(_modules(place.folder), indent=1))
     copy = runnable(notebook["cells"])
     async with start_kernel(copy, place, scratch, limits) as kernel:
-        execution = Execution(kernel, _seed(notebook, place.secret), MAX_ASKED if one_batch else 0)
+        trace = SignedTrace(await _take_key(kernel))
+        execution = Execution(kernel, trace, _seed(notebook, place.secret), MAX_ASKED if one_batch else 0)
         if not any(isinstance(event, ReadyEvent) for event in execution.new_events()):
-            raise KernelStartError("the kernel started without the small course world")
+            raise KernelStartError(WITHOUT_WORLD)
         for index, cell in enumerate(copy.cells):
             if cell.cell_type == "code" and cell.source.strip():
                 execution.results[index] = await _run_next(execution, index)
@@ -106,6 +110,35 @@ async def run_notebook(
         if pulled:
             await asyncio.to_thread(kernel.pull, place.folder, pulled)
     _write(out, copy, execution)
+
+
+def _modules(folder: Path) -> dict[str, str | None]:
+    """The student's own Python files, which the notebook may import, by path; None for one that is too long."""
+    found: dict[str, str | None] = {}
+    room = MAX_MODULES_BYTES
+    for path in sorted(folder.rglob("*.py")):
+        try:
+            source = read_untrusted(path, min(room, MAX_MODULE_BYTES)).decode(errors="replace")
+        except UntrustedFileError:
+            source = None
+        room -= len(source or "")
+        found[str(path.relative_to(folder))] = source
+    return found
+
+
+async def _take_key(kernel: Kernel) -> bytes:
+    """The key of the kernel's trace, which nothing in the kernel can read any more. Raises KernelStartError."""
+    assert kernel.exchange is not None
+    try:
+        key = kernel.exchange.read(KEY, KEY_BYTES)
+    except UntrustedFileError:
+        raise KernelStartError(WITHOUT_WORLD) from None
+    line = "__import__('course_world.recorder').recorder.recorder.forget_key()"
+    await run_hidden(kernel.client, line, kernel.limits.challenge)
+    with contextlib.suppress(UntrustedFileError):
+        kernel.exchange.read(KEY, KEY_BYTES)
+        raise KernelStartError("the kernel did not forget the key of its trace")
+    return key
 
 
 def _seed(notebook: dict[str, Any], secret: str) -> int:
@@ -175,9 +208,14 @@ async def _overfit(execution: Execution, net: NetEvent) -> Overfit:
 
 def _write(out: Path, notebook: Any, execution: Execution) -> None:
     nbformat.write(notebook, out / "executed.ipynb")
-    (out / "trace.jsonl").write_bytes(execution.trace)
+    (out / "trace.jsonl").write_bytes(execution.trace.lines)
     cells = [{"index": index, **asdict(result)} for index, result in sorted(execution.results.items())]
-    summary = {"cells": cells, "executed": execution.executed, "problem": execution.problem}
+    summary = {
+        "cells": cells,
+        "executed": execution.executed,
+        "problem": execution.problem,
+        "tampered": execution.tampered,
+    }
     (out / "cells.json").write_text(json.dumps(summary, indent=1))
     (out / "challenges.json").write_text(json.dumps([asdict(c) for c in execution.challenges], indent=1))
     (out / "overfits.json").write_text(json.dumps([asdict(o) for o in execution.overfits], indent=1))
