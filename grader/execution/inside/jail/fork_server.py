@@ -8,6 +8,7 @@ read by the copy. Python's own `multiprocessing.forkserver` reads requests in th
 from __future__ import annotations
 
 import array
+import compileall
 import gc
 import importlib
 import os
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from jail.supervise import handle
 
@@ -23,7 +25,9 @@ PRELOADED = (
     *("torchvision", "torchvision.transforms", "torchvision.datasets", "matplotlib", "matplotlib.pyplot", "tqdm"),
     *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.heartbeat", "ipykernel.iostream"),
     *("IPython.core.completer", "IPython.core.magics", "matplotlib_inline.backend_inline", "tornado.ioloop"),
-    *("multiprocessing.pool", "sqlite3", "zmq", "jedi", "debugpy", "jail.kernel"),
+    *("IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic", "IPython.utils.wildcard"),
+    *("ipykernel.debugger", "tornado.platform.asyncio", "torchvision.models.resnet"),
+    *("multiprocessing.pool", "sqlite3", "zmq", "zmq.eventloop.zmqstream", "jedi", "debugpy", "jail.kernel"),
 )
 THREADS_END = 10.0  # seconds in which threads that an import has started must end
 
@@ -31,13 +35,13 @@ THREADS_END = 10.0  # seconds in which threads that an import has started must e
 def preload() -> None:
     """Import what notebooks use. Raises RuntimeError where a thread is left, with which no fork is safe."""
     gc.disable()
+    # Kernels cannot write bytecode, and read these modules anew: they look at their environment when imported.
+    compileall.compile_dir(Path(__file__).parents[1], quiet=2)
     for name in PRELOADED:
         try:
             importlib.import_module(name)
         except ImportError:  # an older or a smaller set of packages: the kernel imports it itself, if at all
             continue
-    for loader, name in (("torchvision.models", "resnet"),):
-        importlib.import_module(f"{loader}.{name}")
     deadline = time.monotonic() + THREADS_END
     while len(os.listdir("/proc/self/task")) > 1:
         if time.monotonic() > deadline:
