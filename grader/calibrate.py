@@ -129,7 +129,7 @@ def run_once(recipe: Recipe, world: World, seed: int) -> Sample:
         work, out = folder / "work", folder / "out"
         (work / "saved_model").mkdir(parents=True)
         notebook = notebook_for(recipe, seed)
-        asyncio.run(run_notebook(notebook, Place(world, work), folder / "scratch", out, LIMITS))
+        asyncio.run(run_notebook(notebook, Place(world, work), folder / "scratch", out, LIMITS, one_batch="always"))
         return _read(out, recipe)
 
 

@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nbformat
 
@@ -29,6 +29,8 @@ MAX_CHALLENGES = 48
 MAX_MODULE_BYTES, MAX_MODULES_BYTES = 1_000_000, 8_000_000
 WITHOUT_WORLD = "the kernel started without the small course world"
 
+OneBatch = Literal["never", "unproved", "always"]
+
 
 @dataclass
 class Execution:
@@ -40,7 +42,7 @@ class Execution:
     kernel: Kernel
     trace: SignedTrace
     seed: int
-    may_overfit: int
+    one_batch: OneBatch
     started: float = field(default_factory=time.monotonic)
     results: dict[int, CellResult] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
@@ -82,13 +84,13 @@ async def run_notebook(
     out: Path,
     limits: Limits,
     *,
-    one_batch: bool = True,
+    one_batch: OneBatch = "unproved",
     pulled: tuple[str, ...] = (),
 ) -> None:
     """Run a notebook of format 4 in `place` and write its evidence to `out`.
 
     `scratch` takes what kernel and grader pass to each other. `out` then holds executed.ipynb, modules.json,
-    cells.json, trace.jsonl, challenges.json and overfits.json; without `one_batch` no net is trained for the latter.
+    cells.json, trace.jsonl, challenges.json and overfits.json; `one_batch` says which nets are trained for the latter.
     Files with one of the suffixes `pulled` that the notebook leaves are then in the place's folder. Raises
     KernelStartError.
     """
@@ -99,7 +101,7 @@ async def run_notebook(
     copy = runnable(notebook["cells"])
     async with start_kernel(copy, place, scratch, limits) as kernel:
         trace = SignedTrace(await _take_key(kernel))
-        execution = Execution(kernel, trace, _seed(notebook, place.secret), MAX_ASKED if one_batch else 0)
+        execution = Execution(kernel, trace, _seed(notebook, place.secret), one_batch)
         if not any(isinstance(event, ReadyEvent) for event in execution.new_events()):
             raise KernelStartError(WITHOUT_WORLD)
         for index, cell in enumerate(copy.cells):
@@ -187,11 +189,17 @@ async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> C
 
 async def _overfit_new_kind(execution: Execution, net: NetEvent) -> None:
     kind = signature(net)
-    if kind in execution.overfitted or not can_learn(net):
+    if kind in execution.overfitted or not can_learn(net) or not _is_worth_it(execution, net):
         return
-    if len(execution.overfits) < execution.may_overfit and execution.problem is None:
+    if len(execution.overfits) < MAX_ASKED and execution.problem is None:
         execution.overfitted.add(kind)
         execution.overfits.append(await _overfit(execution, net))
+
+
+def _is_worth_it(execution: Execution, net: NetEvent) -> bool:
+    """A net that is proved to be right, gradients included, learns; its twins may be wrong and are asked."""
+    proved = any(c.net == net.net and c.equal and not c.gradient_problem for c in execution.challenges)
+    return execution.one_batch == "always" or (execution.one_batch == "unproved" and not proved)
 
 
 async def _overfit(execution: Execution, net: NetEvent) -> Overfit:

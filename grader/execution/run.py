@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grader.execution.kernel import KernelStartError, Place
 from grader.execution.limits import Limits
-from grader.execution.notebook import run_notebook
+from grader.execution.notebook import OneBatch, run_notebook
 from grader.execution.sandbox.surroundings import COURSE
 from grader.execution.sandbox.tiers import NONE, Isolation
 from grader.execution.world import World
@@ -104,7 +104,7 @@ async def _run(found: Found, place: Place, out: Path, limits: Limits) -> None:
     (out / "submitted.ipynb").write_text(json.dumps(notebook, indent=1))
     try:
         scratch = place.folder.parent / f"{place.folder.name}-scratch"
-        one_batch = found.role != "predict" and place.world.effort >= 1
+        one_batch: OneBatch = "unproved" if found.role != "predict" and place.world.effort >= 1 else "never"
         await run_notebook(notebook, place, scratch, out, limits, one_batch=one_batch, pulled=COPIED)
     except KernelStartError as error:
         (out / "grader-fault.json").write_text(json.dumps({"reason": str(error)}))
