@@ -5,6 +5,14 @@ One submission is executed once, its evidence is written to OUT/evidence, and ev
 
 from __future__ import annotations
 
+import sys
+
+from grader.execution.sandbox.server import fork_server
+
+if sys.platform == "linux" and not {"--help", "--version", "--isolation"} & {word.split("=")[0] for word in sys.argv}:
+    fork_server.start()  # it imports torch, as do the lines below: side by side they take half the time
+
+# isort: split
 import traceback
 from collections.abc import Generator
 from pathlib import Path
