@@ -135,7 +135,7 @@ def _one(attack: Attack, setting: Setting, graders: Queue[Grader]) -> Result:
         return Result(attack, Outcome(), skipped)
     grader, began = graders.get(), time.monotonic()
     try:
-        outcome = grader.ask("attack", attack.name, setting, seconds=2 * MOST_SECONDS)
+        outcome = grader.ask("attack", attack.name, setting, seconds=4 * MOST_SECONDS)
     except Exception as error:  # noqa: BLE001  (whatever ends a grading ends this attack's alone)
         outcome = Outcome(broken=(f"{type(error).__name__}: {error}",), seconds=time.monotonic() - began)
     finally:

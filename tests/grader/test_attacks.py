@@ -83,17 +83,19 @@ def held(request: pytest.FixtureRequest) -> dict[str, Result]:
 
 
 COUNTED = "the number of parameters is a claim, which a printed number makes too"
-SIGNED = "a notebook that reaches into the grader can record what did not happen"
+UNSEEN = "code that reaches into the grader is found by its words alone"
 # What does not hold yet, and why.
 OPEN = {
-    **dict.fromkeys(("sum", "print", "parameters", "numel", "user-ns", "result-injection"), COUNTED),
-    **dict.fromkeys(("input-transformer", "ast-transformer", "pre-run-cell", "do-execute"), COUNTED),
-    **dict.fromkeys(("trace-file", "recorder", "everything", "recorder-and-answers"), SIGNED),
+    **dict.fromkeys(("sum", "print", "parameters", "numel", "user-ns", "result-injection", "pre-run-cell"), COUNTED),
+    **dict.fromkeys(
+        (f"unseen-{how}" for how in ("format", "reversed", "vars", "getattr", "text-file", "pickle")), UNSEEN
+    ),
 }
 OPEN = {f"forgery-{name}": reason for name, reason in OPEN.items()} | {
     "time-slow-nets": "challenges have a limit each and none in all",
     "protocol-nested-just-so": "the executed notebook is written with metadata of any depth",
     "protocol-surrogates": "the executed notebook is written with halves of characters",
+    "artefacts-notebook-many-lines": "each check reads all lines of prose again",
     "artefacts-notebook-surrogates": "the executed notebook is written with halves of characters",
     "artefacts-pickle-bomb": "checkpoints are unpickled in the grader's own process",
     "artefacts-bytearray-bomb": "checkpoints are unpickled in the grader's own process",
