@@ -413,3 +413,16 @@ if os.fork() == 0:
 def _note(kernel: Kernel) -> bytes:
     assert kernel.box is not None
     return kernel.box.read("work/note.txt", 100)
+
+
+def test_control_groups_are_used_where_they_can_be_made_and_go_with_the_kernel(tmp_path: Path) -> None:
+    """Without a namespace, so that the kernel sees the groups' names."""
+    own = Path("/sys/fs/cgroup/cpu")
+    if probe("landlock") or not os.access(own, os.W_OK) or not (own / "cgroup.procs").exists():
+        pytest.skip("no control groups of version 1 can be made here")
+    ran = run("landlock", tmp_path / "run", ["print(open('/proc/self/cgroup').read())"])
+    lines = [line.split(":") for line in ran.printed[0].split()]
+    groups = [path.split("/")[-1] for _, controllers, path in lines if controllers in ("cpu", "memory")]
+    assert len(groups) == 2
+    assert all(name.startswith("course-") for name in groups), ran.printed[0]
+    assert not any((own / name).exists() for name in groups)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,10 @@ from grader.execution.sandbox.space import Space
 from grader.execution.sandbox.surroundings import hidden, lay_out, policy
 from grader.execution.sandbox.tiers import Isolation, choose, lacking, probe
 from grader.execution.untrusted import UntrustedFileError
+from grader.execution.world import INSIDE
+
+sys.path.append(str(INSIDE))
+from jail import cgroups
 
 # -- files out of a space --------------------------------------------------------------------------------------------
 
@@ -272,3 +278,40 @@ def test_isolation_that_was_asked_for_may_keep_labels() -> None:
     assert not Isolation("landlock", {}).keeps_labels
     assert Isolation("landlock", {}, asked=True).keeps_labels
     assert Isolation("bubblewrap", {}).keeps_labels
+
+
+# -- control groups --------------------------------------------------------------------------------------------------
+
+
+def test_groups_of_version_2_are_made_with_limits_and_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a made-up file system: where the real one is of version 1, this is as far as it can be tried."""
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path)
+    monkeypatch.setattr(cgroups, "SPARED", "0")
+    (tmp_path / "cgroup.controllers").touch()
+    made: list[Path] = []
+
+    def make(self: Path, *arguments: Any, **options: Any) -> None:
+        os.mkdir(self)
+        for name in ("memory.max", "pids.max"):
+            (self / name).touch()
+        made.append(self)
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    monkeypatch.setattr(cgroups, "_own", lambda: [tmp_path])
+    asked = SimpleNamespace(memory=1_000, processes=10, spaces=[SimpleNamespace(bytes=24)])
+    assert cgroups.join(asked) == made  # type: ignore[arg-type]
+    assert [(made[0] / name).read_text() for name in ("memory.max", "pids.max")] == ["1024", "18"]
+    assert (made[0] / "cgroup.procs").read_text() == str(os.getpid())
+    assert not cgroups.out_of_memory(made)
+    (made[0] / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    assert cgroups.out_of_memory(made)
+    cgroups.leave(made)
+    assert (tmp_path / "cgroup.procs").read_text() == str(os.getpid())
+
+
+def test_groups_that_cannot_be_made_are_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "_own", lambda: [tmp_path / "none", Path("/proc")])
+    assert cgroups.join(SimpleNamespace(memory=1, processes=1, spaces=[])) == []  # type: ignore[arg-type]
+    cgroups.leave([])

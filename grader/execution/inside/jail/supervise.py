@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jail import mounts
+from jail import cgroups, mounts
 from jail import syscalls as sys_
 from jail.policy import Policy, read_policy
 from jail.start import FAILED, become_a_kernel
@@ -42,16 +42,21 @@ def handle(grader: socket.socket) -> None:
         return
     policy = read_policy(message)
     sys_.prctl(sys_.SET_CHILD_SUBREAPER, 1)
+    groups = cgroups.join(policy)
     try:
         child = {"fork": _in_namespaces, "bubblewrap": _in_bubblewrap, "landlock": _as_is}[policy.tier](
             policy, grader, list(sockets)
         )
     except OSError as error:
+        cgroups.leave(groups)
         grader.send(json.dumps({"failed": str(error)}).encode())
         return
     for descriptor in sockets:
         os.close(descriptor)
     ending = _watch(grader, policy, child)
+    if not ending["why"] and cgroups.out_of_memory(groups):
+        ending["why"] = "memory"
+    cgroups.leave(groups)
     with contextlib.suppress(OSError):  # the grader is gone
         grader.send(json.dumps({"ended": ending}).encode())
 
