@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import re
+import sys
 import tempfile
 import textwrap
 import time
@@ -25,8 +26,10 @@ from typing import Any
 from fixtures.hostile import Attack, all_attacks
 from fixtures.hostile.plant import VARIABLE, secret
 from fixtures.hostile.trial import MOST_SECONDS, Outcome, Setting, prepare, run_attack
+from grader.execution.sandbox.tiers import choose
 
 START_SECONDS = 180.0  # a process that grades imports torch, starts its kernels' server and grades the plain notebooks
+USAGE_ERROR = 2
 SHOWN = 76  # characters of what happened in the table
 
 
@@ -183,6 +186,11 @@ def chosen(pattern: str) -> list[Attack]:
 
 def main(attacks: Sequence[Attack], jobs: int, isolation: str, verbose: bool) -> int:
     """Run the attacks, print the table and what did not hold; 0 where all held and honest work scored in full."""
+    try:
+        print(f"isolation: {choose(isolation).describe()}", flush=True)
+    except LookupError as error:
+        print(error, file=sys.stderr)
+        return USAGE_ERROR
     began, results = time.perf_counter(), list[Result]()
     for result in run_attacks(attacks, jobs, isolation):
         results.append(result)

@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.hostile import Attack, all_attacks
 from fixtures.hostile.trial import Outcome, expected
+from grader import attacks
 from grader.attacks import Result, chosen, explain, run_attacks, summary, table, why_skipped
 from grader.execution.sandbox.tiers import choose
 
@@ -67,6 +68,17 @@ def test_what_harms_a_machine_is_not_run_without_isolation() -> None:
     assert not why_skipped(ATTACKS["reach-labels"], "none")
 
 
+def test_a_tier_that_cannot_be_had_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def choose(name: str) -> None:
+        raise LookupError(f"{name} cannot be had on this machine")
+
+    monkeypatch.setattr(attacks, "choose", choose)
+    assert attacks.main([ATTACK], 1, "bubblewrap", False) == 2
+    assert capsys.readouterr().err == "bubblewrap cannot be had on this machine\n"
+
+
 # -- the suite -------------------------------------------------------------------------------------------------------
 
 
@@ -78,8 +90,8 @@ def held(request: pytest.FixtureRequest) -> dict[str, Result]:
         pytest.skip(f"this machine isolates kernels no better than by {tier!r}")
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     params = (item.callspec.params.get("attack") for item in items if hasattr(item, "callspec"))
-    attacks = {attack.name: attack for attack in params if isinstance(attack, Attack) and attack.name in ATTACKS}
-    return {result.attack.name: result for result in run_attacks(list(attacks.values()), 2, tier)}
+    asked = {attack.name: attack for attack in params if isinstance(attack, Attack) and attack.name in ATTACKS}
+    return {result.attack.name: result for result in run_attacks(list(asked.values()), 2, tier)}
 
 
 COUNTED = "the number of parameters is a claim, which a printed number makes too"
@@ -93,6 +105,7 @@ OPEN = {
 }
 OPEN = {f"forgery-{name}": reason for name, reason in OPEN.items()} | {
     "time-slow-nets": "challenges have a limit each and none in all",
+    "protocol-metadata-flood": "the metadata of outputs are kept whatever their size",
     "protocol-nested-just-so": "the executed notebook is written with metadata of any depth",
     "protocol-surrogates": "the executed notebook is written with halves of characters",
     "artefacts-notebook-many-lines": "each check reads all lines of prose again",
