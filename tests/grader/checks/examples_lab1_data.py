@@ -145,6 +145,11 @@ PARAMETER_COUNT = [
     passes("compared", work(sanity=Cell("print(count(net) == 82030)"))),
     passes("asserted by a function", work(sanity=Cell("torch.testing.assert_close(count(net), 82030)"))),
     passes("in a report", partial(reported, {"lab1.a": "There are 82,030 parameters."}, sanity=None)),
+    stays_open(
+        "of no network here",
+        work(model=Cell("", (net(layers=WIDER, used=99_278),)), decay=None),
+        "shows 82,030 parameters, but its networks have 99,278",
+    ),
     fails("only in a string", work(sanity=Cell("expected = 'about 82,030'\nexpected == count")), "no output shows"),
     fails("only in a comment", work(sanity=Cell(f"{COUNTING}  # 82030")), "no output shows"),
     fails("only given a name", work(sanity=Cell("PARAMETERS = 82_030")), "no output shows"),
