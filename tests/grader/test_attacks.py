@@ -94,11 +94,11 @@ def held(request: pytest.FixtureRequest) -> dict[str, Result]:
     return {result.attack.name: result for result in run_attacks(list(asked.values()), 2, tier)}
 
 
-COUNTED = "the number of parameters is a claim, which a printed number makes too"
+REPLACED = "what observes a notebook uses functions that the notebook can replace"
 UNSEEN = "code that reaches into the grader is found by its words alone"
 # What does not hold yet, and why.
 OPEN = {
-    **dict.fromkeys(("sum", "print", "parameters", "numel", "user-ns", "result-injection", "pre-run-cell"), COUNTED),
+    **dict.fromkeys(("sum", "parameters", "numel", "rewritten-events"), REPLACED),
     **dict.fromkeys(
         (f"unseen-{how}" for how in ("format", "reversed", "vars", "getattr", "text-file", "pickle")), UNSEEN
     ),
@@ -117,10 +117,12 @@ OPEN = {f"forgery-{name}": reason for name, reason in OPEN.items()} | {
     "artefacts-other-shapes": "a checkpoint's tensors are used as they come",
 }
 
+COSTS = ("protocol-metadata-flood", "artefacts-pickle-bomb", "artefacts-notebook-many-lines")
+
 
 def marked(name: str, attack: Attack) -> object:
-    """A parameter, marked where the attack does not hold yet."""
-    marks = [pytest.mark.xfail(reason=OPEN[name], strict=False)] if name in OPEN else []
+    """A parameter, marked where the attack does not hold yet; a fast machine may let one hold that costs time alone."""
+    marks = [pytest.mark.xfail(reason=OPEN[name], strict=name not in COSTS)] if name in OPEN else []
     return pytest.param(attack, id=name, marks=marks)
 
 
