@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from grader.evidence.cells import Cell
 
 MAX_CHARACTERS = 1_000_000  # of one cell or module
-MAX_SUM = 10_000  # of text that is put together
+MAX_SUM = 2_000  # of text that is put together
 GRADER = ("course_world", "COURSE_WORLD_")
 FRAMES = ("f_globals", "f_locals", "f_back", "_getframe", "settrace", "setprofile")
 FUNCTIONS = ("__globals__", "__closure__", "__code__", "cell_contents", "getclosurevars")
@@ -24,6 +24,8 @@ SHELL = ("ast_transformers", "input_transformers_post", "input_transformers_clea
 INSIDES = re.compile(rf"\b(?:{'|'.join((*FRAMES, *FUNCTIONS, *OBJECTS, *SHELL))})\b|{'|'.join(GRADER)}")
 MACHINE = "ctypes"
 MODULES = "sys.modules"
+TEXT_METHODS = ("join", "format", "replace", "lower", "upper", "strip", "decode", "encode", "removeprefix")
+WIDE = re.compile(r"\*|\d{4}")  # widths that would fill the memory
 RUNS_TEXT = ("exec", "eval", "compile")
 # Cells of another language that name one of these; `%%writefile` makes a module of the cell's rest.
 IN_TEXT = re.compile(rf"{INSIDES.pattern}|\bimport {MACHINE}\b|\bfrom {MACHINE}\b")
@@ -121,24 +123,57 @@ def _words(node: ast.AST) -> Iterator[str]:
         yield node.name
     elif isinstance(node, ast.ImportFrom):
         yield node.module or ""
-    elif isinstance(node, (ast.Constant, ast.BinOp, ast.JoinedStr, ast.Call)):
+    elif isinstance(node, (ast.Constant, ast.BinOp, ast.JoinedStr, ast.Call, ast.Subscript)):
         yield _text(node)
 
 
 def _text(node: ast.AST) -> str:
-    """What a literal says, or a sum, an f-string or a `join` of literals; "" for all else."""
+    """What a literal says, or what an expression of literals makes of them; "" for all else."""
+    made = _made(node)
+    if isinstance(made, bytes):
+        return made.decode("latin-1")
+    return made if isinstance(made, str) else ""
+
+
+def _made(node: ast.AST) -> object:
+    """The value of an expression of literals that puts text together or takes it apart; None for all else."""
     if isinstance(node, ast.Constant):
-        value = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
-        return value if isinstance(value, str) else ""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return (_text(node.left) + _text(node.right))[:MAX_SUM]
+        return node.value
     if isinstance(node, ast.JoinedStr):
         return "".join(map(_text, node.values))
     if isinstance(node, ast.FormattedValue):
         return _text(node.value)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join" and node.args:
-        return _text(node.func.value).join(map(_text, getattr(node.args[0], "elts", ())))
-    return ""
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return tuple(map(_made, node.elts))
+    try:
+        return _short(_applied(node))
+    except Exception:  # noqa: BLE001  (literals that do not go together: no text)
+        return None
+
+
+def _applied(node: ast.AST) -> object:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
+        left, right = _made(node.left), _made(node.right)
+        if isinstance(node.op, ast.Mod):
+            return left % right if isinstance(left, str) and WIDE.search(left) is None else None
+        return f"{left or ''}{right or ''}" if isinstance(left, str) or isinstance(right, str) else None
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+        bounds = (part and ast.literal_eval(part) for part in (node.slice.lower, node.slice.upper, node.slice.step))
+        return _made(node.value)[slice(*bounds)]  # type: ignore[index]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "chr":
+        return chr(ast.literal_eval(node.args[0]))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TEXT_METHODS:
+        own, arguments = _made(node.func.value), [_made(argument) for argument in node.args]
+        if node.func.attr == "format" and WIDE.search(str(own)) is not None:
+            return None
+        if node.func.attr == "join":
+            arguments = [[str(part or "") for part in arguments[0]]]  # type: ignore[attr-defined]
+        return getattr(own, node.func.attr)(*arguments) if isinstance(own, (str, bytes)) else None
+    return None
+
+
+def _short(value: object) -> object:
+    return value[:MAX_SUM] if isinstance(value, (str, bytes)) else value
 
 
 def _is_modules(node: ast.AST) -> bool:

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grader.execution.kernel import how_it_ended
-from grader.execution.outputs import BoundedClient
+from grader.execution.outputs import BoundedClient, writable
 
 MAX_MESSAGE = 2_000
 INTERRUPTS, GRACE = 3, 3.0  # a cell that runs too long is interrupted so often, with so many seconds between
@@ -106,9 +106,9 @@ def runnable(cells: list[dict[str, Any]]) -> NotebookNode:
     The student's metadata stay behind: they may name a kernel of their machine, or tags that skip a cell.
     """
     copies = [
-        new_code_cell(cell["source"], id=f"cell-{index}")
+        new_code_cell(writable(cell["source"]), id=f"cell-{index}")
         if cell["cell_type"] == "code"
-        else new_markdown_cell(cell["source"], id=f"cell-{index}")
+        else new_markdown_cell(writable(cell["source"]), id=f"cell-{index}")
         for index, cell in enumerate(cells)
     ]
     notebook: NotebookNode = new_notebook(cells=copies)

@@ -67,6 +67,11 @@ class Execution:
         """Of the whole notebook's limit."""
         return self.limits.notebook - (time.monotonic() - self.started)
 
+    @property
+    def seconds_for_a_challenge(self) -> float:
+        """Of the notebook's time as well."""
+        return min(self.limits.challenge, max(self.seconds_left, 0.1))
+
     def new_events(self) -> list[Any]:
         """What the kernel has written since the last look."""
         assert self.kernel.exchange is not None
@@ -128,6 +133,11 @@ def _modules(folder: Path) -> dict[str, str | None]:
     return found
 
 
+def command(what: str, folder: str = "") -> str:
+    """A line that asks the kernel's side of the grader for something; it does nothing by itself."""
+    return f"None  # course: {what} {folder}".rstrip()
+
+
 async def _take_key(kernel: Kernel) -> bytes:
     """The key of the kernel's trace, which nothing in the kernel can read any more. Raises KernelStartError."""
     assert kernel.exchange is not None
@@ -135,8 +145,7 @@ async def _take_key(kernel: Kernel) -> bytes:
         key = kernel.exchange.read(KEY, KEY_BYTES)
     except UntrustedFileError:
         raise KernelStartError(WITHOUT_WORLD) from None
-    line = "__import__('course_world.recorder').recorder.recorder.forget_key()"
-    await run_hidden(kernel.client, line, kernel.limits.challenge)
+    await run_hidden(kernel.client, command("forget_key"), kernel.limits.challenge)
     with contextlib.suppress(UntrustedFileError):
         kernel.exchange.read(KEY, KEY_BYTES)
         raise KernelStartError("the kernel did not forget the key of its trace")
@@ -169,6 +178,8 @@ async def _challenge_new_nets(execution: Execution) -> None:
         for names in candidates(net):
             if len(execution.challenges) == MAX_CHALLENGES or execution.problem is not None:
                 return
+            if execution.seconds_left <= 0:  # told with the next cell
+                return
             execution.challenges.append(await _challenge(execution, net, names))
         await _overfit_new_kind(execution, net)
 
@@ -181,8 +192,7 @@ async def _challenge(execution: Execution, net: NetEvent, names: list[str]) -> C
         write_request(folder, net.net, question)
     except UntrustedFileError as error:
         return Challenge(net.net, (), {}, f"the notebook left no room for the grader's question ({error})")
-    line = f"__import__('course_world.challenge').challenge.answer({folder.path!r})"
-    if not await run_hidden(execution.client, line, execution.limits.challenge):
+    if not await run_hidden(execution.client, command("challenge", folder.path), execution.seconds_for_a_challenge):
         execution.problem = f"{net.cls} gave no answer on images of the grader's and blocked the kernel"
     return await asyncio.to_thread(read_reply, folder, net.net, question)
 
@@ -208,8 +218,7 @@ async def _overfit(execution: Execution, net: NetEvent) -> Overfit:
         ask_to_overfit(folder, net.net)
     except UntrustedFileError as error:
         return Overfit(net.net, (), f"the notebook left no room for the grader's question ({error})")
-    line = f"__import__('course_world.overfit').overfit.answer({folder.path!r})"
-    if not await run_hidden(execution.client, line, execution.limits.challenge):
+    if not await run_hidden(execution.client, command("overfit", folder.path), execution.seconds_for_a_challenge):
         execution.problem = f"{net.cls} was trained on one batch of images and blocked the kernel"
     return read_losses(folder, net.net)
 

@@ -19,6 +19,7 @@ NOTEBOOK_TEXT = 2_000_000
 ERROR = 10_000  # of an error, beyond the text: its end, which says what it was
 IMAGE = 3_000_000  # characters of base64: a picture of 2.2 MB
 NOTEBOOK_IMAGES = 30_000_000
+KIND, KINDS = 100, 20  # characters of a MIME type, and how many of them one output may have
 DROPPED = f"\n[the grader keeps the first {CELL_TEXT:,} characters of a cell's output; the rest was dropped]\n"
 OUTPUTS = ("stream", "display_data", "execute_result", "update_display_data", "error")
 
@@ -81,18 +82,21 @@ class BoundedClient(NotebookClient):
         self._text[cell_index] = 0
 
     def _shorten(self, content: dict[str, Any], cell_index: int) -> bool:
-        """Cut the message's content to what may be kept; False when nothing of it may."""
+        """Cut the message's content to what may be kept; False when nothing of it may. Metadata never are."""
+        content["metadata"] = {}
+        if not isinstance(content.get("execution_count"), int):
+            content["execution_count"] = None
         if "name" in content and "text" in content:
             content["text"] = self._kept(str(content["text"]), cell_index)
             return bool(content["text"])
         if "ename" in content:
             for name in ("ename", "evalue"):
-                content[name] = str(content[name])[:ERROR]
-            content["traceback"] = ["\n".join(map(str, content["traceback"]))[-ERROR:]]
+                content[name] = writable(str(content[name])[:ERROR])
+            content["traceback"] = [writable("\n".join(map(str, content["traceback"]))[-ERROR:])]
             return True
         content["data"] = {
-            kind: kept
-            for kind, value in content["data"].items()
+            writable(kind[:KIND]): kept
+            for kind, value in list(content["data"].items())[:KINDS]
             if isinstance(value, str) and (kept := self._kept_data(kind, value, cell_index))
         }
         return bool(content["data"])
@@ -104,7 +108,7 @@ class BoundedClient(NotebookClient):
             return ""
         self._text[cell_index] += len(text)
         self._all_text += min(room, len(text))
-        return text if len(text) <= room else text[:room] + DROPPED
+        return writable(text) if len(text) <= room else writable(text[:room]) + DROPPED
 
     def _kept_data(self, kind: str, value: str, cell_index: int) -> str:
         if not kind.startswith("image/"):
@@ -113,7 +117,12 @@ class BoundedClient(NotebookClient):
         if len(value) > IMAGE or self._all_images + len(value) > NOTEBOOK_IMAGES:
             return ""
         self._all_images += len(value)
-        return value
+        return writable(value)
+
+
+def writable(text: str) -> str:
+    """The same with a question mark for each half of a character, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _size(value: Any) -> int:

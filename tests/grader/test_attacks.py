@@ -94,22 +94,9 @@ def held(request: pytest.FixtureRequest) -> dict[str, Result]:
     return {result.attack.name: result for result in run_attacks(list(asked.values()), 2, tier)}
 
 
-REPLACED = "what observes a notebook uses functions that the notebook can replace"
-UNSEEN = "code that reaches into the grader is found by its words alone"
 # What does not hold yet, and why.
 OPEN = {
-    **dict.fromkeys(("sum", "parameters", "numel", "rewritten-events"), REPLACED),
-    **dict.fromkeys(
-        (f"unseen-{how}" for how in ("format", "reversed", "vars", "getattr", "text-file", "pickle")), UNSEEN
-    ),
-}
-OPEN = {f"forgery-{name}": reason for name, reason in OPEN.items()} | {
-    "time-slow-nets": "challenges have a limit each and none in all",
-    "protocol-metadata-flood": "the metadata of outputs are kept whatever their size",
-    "protocol-nested-just-so": "the executed notebook is written with metadata of any depth",
-    "protocol-surrogates": "the executed notebook is written with halves of characters",
     "artefacts-notebook-many-lines": "each check reads all lines of prose again",
-    "artefacts-notebook-surrogates": "the executed notebook is written with halves of characters",
     "artefacts-pickle-bomb": "checkpoints are unpickled in the grader's own process",
     "artefacts-bytearray-bomb": "checkpoints are unpickled in the grader's own process",
     "artefacts-meta": "a checkpoint's tensors are used as they come",
@@ -117,7 +104,7 @@ OPEN = {f"forgery-{name}": reason for name, reason in OPEN.items()} | {
     "artefacts-other-shapes": "a checkpoint's tensors are used as they come",
 }
 
-COSTS = ("protocol-metadata-flood", "artefacts-pickle-bomb", "artefacts-notebook-many-lines")
+COSTS = ("artefacts-pickle-bomb", "artefacts-notebook-many-lines")
 
 
 def marked(name: str, attack: Attack) -> object:

@@ -35,6 +35,12 @@ def found(*sources: str, **modules: str | None) -> str | None:
         ("importlib.import_module('course_' + 'wor' + 'ld')", "course_world"),
         ("getattr(f, f'__{\"glob\"}als__')", "__globals__"),
         ("getattr(f, ''.join(['__glo', 'bals__']))", "__globals__"),
+        ("getattr(f, '__glo%sls__' % 'ba')", "__globals__"),
+        ("getattr(f, '__glo{}{}__'.format('ba', 'ls'))", "__globals__"),
+        ("getattr(f, '__slabolg__'[::-1])", "__globals__"),
+        ("getattr(f, chr(95) + '_code__')", "__code__"),
+        ("getattr(f, b'__code__'.decode())", "__code__"),
+        ("getattr(f, 'QQcodeQQ'.replace('QQ', '__'))", "__code__"),
         ("sys.modules[name]", "sys.modules"),
         ("for name, module in sys.modules.items(): print(module)", "sys.modules"),
         ("known = sys.modules", "sys.modules"),
@@ -185,3 +191,17 @@ def test_every_check_of_such_a_lab_is_left_to_a_person(check: Check) -> None:
         f"cell 1 reaches into the interpreter (`ctypes`), so what the grader recorded of {title} must be judged by a "
         "person"
     )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = '%99999999999s' % 'x'",
+        "x = '%*s' % (10**9, 'x')",
+        "x = '{:>99999999999}'.format('x')",
+        "x = 'a' % 1",
+        "'a'[::0]",
+    ],
+)
+def test_text_that_would_fill_the_memory_is_not_made(source: str) -> None:
+    assert found(source) is None

@@ -106,7 +106,8 @@ class Slow(SimpleNN):
         return super().forward(x)
 """,
             "nonsense": """
-import os, signal, course_world.challenge, safetensors.torch as st
+import gc, os, signal, safetensors.torch as st
+challenge = next(o for o in gc.get_objects() if isinstance(o, dict) and o.get("__name__") == "course_world.challenge")
 replies = [b"", b"\\xff" * 100, b"x" * 1_000_000, st.save({"eval": torch.zeros(4, 10)}), "fifo", "link",
            st.save({m: torch.zeros(4, 10).double() for m in ("eval", "train")}, {"precision": "none"}),
            st.save({m: torch.zeros(3, 3).double() for m in ("eval", "train")})]
@@ -115,7 +116,7 @@ def answer(folder):
     if reply == "fifo": os.mkfifo(path)
     elif reply == "link": os.symlink("/etc/hostname", path)
     else: open(path, "wb").write(reply)
-course_world.challenge.answer = answer
+challenge['answer'] = answer
 nets = [SimpleNN() for _ in range(8)]
 for net in nets: net(torch.zeros(1, 3, 32, 32))
 """,
