@@ -53,7 +53,9 @@ def pytest_grader(*arguments: str, path: str = os.environ["PATH"]) -> subprocess
 def test_a_tier_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     done = pytest_grader("--isolation", "bubblewrap", path=str(tmp_path))
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--isolation bubblewrap: A' (bubblewrap) cannot be had on this machine: bwrap is not installed" in done.stderr
+    assert (
+        "--isolation bubblewrap: A' (bubblewrap) cannot be had on this machine: bwrap is not installed" in done.stderr
+    )
 
 
 def test_limits_are_options_and_are_checked() -> None:
