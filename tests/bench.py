@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable
 
 from tests.bench_anchors import bench_anchors
+from tests.bench_attacks import bench_attacks
 from tests.bench_grade import bench_grade
 from tests.bench_kernel import bench_kernel
 from tests.bench_trace import bench_trace
 
 BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
     "anchors": bench_anchors,
+    "attacks": bench_attacks,
     "grade": bench_grade,
     "kernel": bench_kernel,
     "trace": bench_trace,
