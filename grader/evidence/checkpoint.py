@@ -6,9 +6,8 @@ function is the grader's, which the challenge has shown to be the net's own.
 
 from __future__ import annotations
 
-import math
-import warnings
-import zipfile
+import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +16,33 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
+from grader.evidence.bounded import preview
+from grader.evidence.limited import LimitedError, run_limited
 from grader.execution.architectures import ARCHITECTURES, Layers, layers_of
 from grader.execution.challenge import Challenge
 from grader.execution.trace_events import LayerRecord, LoaderEvent, NetEvent
+from grader.execution.untrusted import FLAGS
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar")
-MAX_BYTES = 64_000_000
+READER = Path(__file__).with_name("checkpoint_tensors.py")
+MAX_BYTES = 64_000_000  # of a file, packed and unpacked
+MAX_REPLY = 36_000_000  # bytes: 4,000,000 numbers of eight bytes and what is said of them
 MOST_LOOKED_AT = 4  # files
 TEST_IMAGES = 1_000  # on which predictions.csv is compared
 BATCH = 250
-PREFIXES = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's
 HINT = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))  # the course's mean and deviation
+
+
+class Reply(BaseModel):
+    """What the reader says of a checkpoint: why it is refused, or which tensors of it are no plain numbers."""
+
+    refused: str | None = None
+    problems: dict[str, str] = {}
 
 
 class CheckpointError(Exception):
@@ -73,6 +86,8 @@ def measure_checkpoint(
             scores.append(_measure(file, name, layers, data, _normalisation(events), predicted))
         except CheckpointError as error:
             scores.append(CheckpointScore(file, problem=str(error)))
+        except Exception as error:  # noqa: BLE001  (a file that was handed in costs no more than its own measurement)
+            scores.append(CheckpointScore(file, problem=f"it could not be measured ({type(error).__name__})"))
     return max(scores, key=lambda score: score.validation_accuracy or 0.0, default=None)
 
 
@@ -99,59 +114,75 @@ def _normalisation(events: Sequence[Any]) -> tuple[Sequence[float], Sequence[flo
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, from a state dictionary or the one inside a dictionary.
+@dataclass(frozen=True)
+class State:
+    """The tensors of a state dictionary by name, of floating-point numbers, and what the others are or lack."""
 
-    Only torch's zip format is read, without running what is pickled in it. Raises CheckpointError.
+    tensors: Mapping[str, Tensor]
+    problems: Mapping[str, str]
+
+    def has(self, key: str) -> bool:
+        """Whether there is such an entry, whatever it is."""
+        return key in self.tensors or key in self.problems
+
+
+def read_state(path: Path) -> State:
+    """A state dictionary, or the one inside a dictionary, in torch's zip format. Raises CheckpointError.
+
+    Another process with limits reads it and runs nothing of it; what that hands back is bounded and checked here.
     """
     try:
-        if not path.is_file() or path.is_symlink() or path.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"it is larger than {MAX_BYTES // 1_000_000} MB")
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise CheckpointError(f"it unpacks to more than {MAX_BYTES // 1_000_000} MB")
-        with warnings.catch_warnings(action="ignore"):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # noqa: BLE001  (a hostile or broken file may raise anything)
-        raise CheckpointError(f"it cannot be read as a state dictionary ({type(error).__name__})") from None
-    state = _state_in(loaded)
-    if not state:
-        raise CheckpointError("it holds no state dictionary")
-    return {_without_prefix(str(key)): value for key, value in state.items()}
-
-
-def _state_in(loaded: Any, depth: int = 3) -> dict[str, Tensor]:
-    if not isinstance(loaded, Mapping) or not depth:
-        return {}
-    tensors = {key: value for key, value in loaded.items() if isinstance(value, Tensor)}
-    if len(tensors) > 1:
-        return tensors
-    return next((state for value in loaded.values() if (state := _state_in(value, depth - 1))), {})
-
-
-def _without_prefix(key: str) -> str:
-    while key.startswith(PREFIXES):
-        key = key.partition(".")[2]
-    return key
+        with open(os.open(path, FLAGS), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError("it is not a regular file")
+            if status.st_size > MAX_BYTES:
+                raise CheckpointError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
+            written = run_limited(READER, [str(MAX_BYTES)], file, MAX_REPLY)
+    except OSError as error:
+        raise CheckpointError(f"it cannot be opened ({error.strerror})") from None
+    except LimitedError as error:
+        raise CheckpointError(str(error)) from None
+    head, _, tensors = written.partition(b"\n")
+    try:
+        reply = Reply.model_validate_json(head)
+        if reply.refused is not None:
+            raise CheckpointError(preview(reply.refused, 300))
+        return State(load(tensors), reply.problems)
+    except (ValueError, SafetensorError):
+        raise CheckpointError("it cannot be read: its reader gave no reply") from None
 
 
 # -- from names to layers --------------------------------------------------------------------------------------------
 
 
-def _layers(state: Mapping[str, Tensor], net: NetEvent, architecture: str) -> Layers:
+def _layers(state: State, net: NetEvent, architecture: str) -> Layers:
     """The grader's layers with the checkpoint's weights, float32, in the architecture's order of execution."""
     drawn = []
     for layer, record in zip(layers_of(architecture), _match(net, architecture), strict=True):
-        weights = {key: state[f"{record.name}.{key}"] for key in _keys(layer.kind) if f"{record.name}.{key}" in state}
-        missing = [key for key in _keys(layer.kind) if key != "bias" and key not in weights]
-        if missing or tuple(weights["weight"].shape) != layer.shape:
-            raise CheckpointError(f"it has no {record.name}.{(missing or ['weight'])[0]} of the notebook's net")
-        if any(value.numel() > math.prod(layer.shape) or value.layout != torch.strided for value in weights.values()):
-            raise CheckpointError(f"its {record.name} has another shape than the notebook's net")
-        drawn.append((layer, {key: value.float() for key, value in weights.items()}))
+        shapes = {key: layer.shape if key == "weight" else layer.shape[:1] for key in _keys(layer.kind)}
+        if layer.kind == "conv" and not state.has(f"{record.name}.bias"):
+            del shapes["bias"]
+        weights = {key: _weight(state, f"{record.name}.{key}", shape) for key, shape in shapes.items()}
+        drawn.append((layer, weights))
     return Layers(torch.Generator(), drawn=drawn)
+
+
+def _weight(state: State, key: str, shape: tuple[int, ...]) -> Tensor:
+    """One entry of the state in float32. Raises CheckpointError, which names what it is instead."""
+    if key in state.problems:
+        raise CheckpointError(f"its {key} {preview(state.problems[key], 100)}, expected a tensor of float32")
+    if key not in state.tensors:
+        raise CheckpointError(f"it has no {key} of the notebook's net")
+    value = state.tensors[key]
+    if tuple(value.shape) != shape:
+        raise CheckpointError(f"its {key} has shape {tuple(value.shape)}, expected {shape}")
+    value = value.float()
+    if not bool(value.isfinite().all()):
+        raise CheckpointError(f"its {key} holds numbers that are infinite or none (NaN) in float32")
+    if key.endswith("running_var") and bool((value < 0).any()):
+        raise CheckpointError(f"its {key} holds negative variances")
+    return value
 
 
 def _keys(kind: str) -> tuple[str, ...]:

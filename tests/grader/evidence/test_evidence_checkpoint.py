@@ -157,10 +157,101 @@ def test_weights_of_another_net_are_named(one: Handed) -> None:
     score = one.measure()
     assert score is not None
     assert score.problem == f"it has no {key} of the notebook's net"
-    one.save({**state, key: torch.zeros(1, 1, 3, 3)})
-    assert one.measure() == score
-    one.save({**state, key.replace("conv2.weight", "bn2.running_mean"): torch.zeros(99)})
-    assert "another shape" in (one.measure() or CheckpointScore("")).problem  # type: ignore[operator]
+
+
+FIRST, BN, LAST = "conv1", "bn1", "fc"
+huge = torch.ones(1).expand(10**12)
+# What stands in the place of a tensor of the net, and what is said of it.
+OTHERS: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor], str]] = {
+    "other shape": (f"{FIRST}.weight", lambda _: torch.zeros(1, 1, 3, 3), "shape (1, 1, 3, 3), expected (16, 3, 3, 3)"),
+    "statistics": (f"{BN}.running_mean", lambda _: torch.zeros(99), "shape (99,), expected (16,)"),
+    "one for all": (f"{BN}.running_var", lambda _: torch.ones(()), "shape (), expected (16,)"),
+    "bias": (f"{LAST}.bias", lambda _: torch.zeros(0), "shape (0,), expected (10,)"),
+    "bias of a BN": (f"{BN}.bias", lambda _: torch.zeros(4, 4), "shape (4, 4), expected (16,)"),
+    "variances": (f"{BN}.running_var", lambda value: -torch.ones_like(value), "negative variances"),
+    "NaN": (f"{FIRST}.weight", lambda value: value * float("nan"), "infinite or none (NaN)"),
+    "too large": (f"{FIRST}.weight", lambda value: value.double() * 1e300, "infinite or none (NaN)"),
+    "expanded": (f"{FIRST}.weight", lambda _: huge, "shows 1,000,000,000,000 numbers, expected a tensor"),
+    "meta": (f"{FIRST}.weight", lambda value: value.to("meta"), "has no data (a tensor on the device 'meta')"),
+    "sparse": (f"{FIRST}.weight", lambda value: value.to_sparse(), "is a sparse tensor"),
+    "sparse rows": (f"{LAST}.weight", lambda value: value.to_sparse_csr(), "is a sparse tensor"),
+    "quantised": (f"{FIRST}.weight", lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8), "is quantised"),
+    "complex": (f"{FIRST}.weight", lambda value: value * 1j, "holds numbers of type complexfloat"),
+    "whole": (f"{BN}.weight", lambda value: value.to(torch.int8), "holds numbers of type char"),
+    "eight bits": (f"{BN}.weight", lambda v: v.to(torch.float8_e4m3fn), "none of float64, 32 and 16"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_tensor_that_is_none_of_the_net_s_costs_the_checkpoint_alone(one: Handed, other: str) -> None:
+    key, change, said = OTHERS[other]
+    state = one.net.state_dict()
+    one.save({**state, key: change(state[key])})
+    score = one.measure()
+    assert score is not None
+    assert score.problem is not None
+    assert score.problem.startswith(f"its {key} ")
+    assert said in score.problem
+    assert score.validation_accuracy is None
+
+
+def test_what_cannot_be_measured_costs_the_checkpoint_alone(one: Handed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("meta tensor")
+
+    monkeypatch.setattr(checkpoint, "_predict", fail)
+    one.save(one.net.state_dict())
+    assert one.measure() == CheckpointScore("best.pth", problem="it could not be measured (RuntimeError)")
+
+
+class Arguments:
+    """A class that the grader does not have."""
+
+    def __init__(self) -> None:
+        self.best, self.seen = np.float64(0.9), {np.int64(3)}
+
+
+KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "parameters": lambda state: {key: nn.Parameter(v) if v.is_floating_point() else v for key, v in state.items()},
+    "channels last": lambda state: {
+        key: value.to(memory_format=torch.channels_last) if value.dim() == 4 else value for key, value in state.items()
+    },
+    "transposed": lambda state: {
+        key: value.T.contiguous().T if value.dim() == 2 else value for key, value in state.items()
+    },
+    "one storage": lambda state: _in_one_storage(state),
+    "double": lambda state: {key: v.double() if v.is_floating_point() else v for key, v in state.items()},
+    "beside objects": lambda state: {"arguments": Arguments(), "best": np.float64(0.9), "net": state},
+}
+
+
+def _in_one_storage(state: dict[str, Any]) -> dict[str, Any]:
+    flat, end = torch.cat([value.flatten().float() for value in state.values()]), 0
+    views = {}
+    for key, value in state.items():
+        views[key] = flat[end : end + value.numel()].view(value.shape)
+        end += value.numel()
+    return views
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_read_however_they_lie(tmp_path: Path, kind: str) -> None:
+    state = trained("B").state_dict()
+    torch.save(KINDS[kind](state), tmp_path / "x.pth")
+    read = read_state(tmp_path / "x.pth").tensors
+    floats = {key: value for key, value in state.items() if value.is_floating_point()}
+    assert floats.keys() <= read.keys()
+    for key, value in floats.items():
+        assert torch.equal(read[key].float(), value), key
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    state = {"a": torch.randn(3, 2).bfloat16(), "b": torch.zeros(0)}
+    torch.save(state, tmp_path / "x.pth")
+    read = read_state(tmp_path / "x.pth").tensors
+    assert torch.equal(read["a"], state["a"])
+    assert read["b"].shape == (0,)
 
 
 def test_a_net_that_is_no_resnet20_is_not_measured(one: Handed) -> None:
@@ -175,41 +266,100 @@ class Hostile:
         return (open, ("/nonexistent/written", "w"))
 
 
-def _zip(member: bytes) -> bytes:
+def _zip(member: bytes, **others: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", member)
+        for name, content in others.items():
+            archive.writestr(f"archive/{name}", content)
     return buffer.getvalue()
 
 
+def _number(value: int) -> bytes:
+    return b"\x8a\x08" + value.to_bytes(8, "little", signed=True)
+
+
+def _tensors(start: int, shape: bytes, strides: bytes) -> bytes:
+    """A pickle of two tensors that lie in the file `0` as one says."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + _number(start) + shape + strides + b"\x89}tR"
+    return b"\x80\x02}(U\x01a" + tensor + b"U\x01b" + tensor + b"u."
+
+
+HOSTILE = {
+    "empty": (b"", "cannot be read"),
+    "no zip": (b"not a checkpoint", "cannot be read"),
+    "nothing": (_zip(b"\x80\x02N."), "holds no state dictionary"),
+    "no pickle": (_zip(b"x"), "cannot be read as a state dictionary"),
+    "unpacks": (_zip(bytes(200_000)), "unpacks to more than 0.1 MB"),
+    "many files": (_zip(b"", **{str(i): b"" for i in range(5_001)}), "holds 5,002 files, expected at most 5,000"),
+    "great bytearray": (_zip(b"\x80\x02cbuiltins\nbytearray\n" + _number(6 << 30) + b"\x85R."), "no state dictionary"),
+    "great memo": (_zip(b"\x80\x02Nr\xff\xff\xff\x7f."), "needs too much memory"),
+    "call of text": (_zip(b"\x80\x02ctorch\nByteStorage\n" + _number(1 << 42) + b"\x85R."), "cannot be read"),
+    "big-endian": (_zip(_tensors(0, b")", b")"), byteorder=b"big"), "another order of bytes"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_broken_files_and_bombs_are_named(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", 100_000 if case == "unpacks" else 10_000_000)
+    content, problem = HOSTILE[case]
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=problem):
+        read_state(tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("start", "shape", "strides", "problem"),
     [
-        (b"", "cannot be read"),
-        (b"not a checkpoint", "cannot be read"),
-        (_zip(b"\x80\x02N."), "cannot be read"),
-        (_zip(b"\0" * 200_000), "unpacks to more than"),
+        (1 << 40, b"K\x04\x85", b"K\x01\x85", "reaches beyond its data"),
+        (0, b"K\x04\x85", b"K\x02\x85", "reaches beyond its data"),
+        (-1, b"K\x04\x85", b"K\x01\x85", "is damaged"),
+        (0, _number(-4) + b"\x85", b"K\x01\x85", "is damaged"),
+        (0, b"K\x02K\x02\x86", b"K\x01\x85", "is damaged"),
+        (0, b"N", b"X\x01\x00\x00\x00x", "is damaged"),
+        (0, _number(1 << 40) + b"\x85", b"K\x00\x85", "shows 1,099,511,627,776 numbers"),
     ],
 )
-def test_broken_files_and_bombs_are_named(
-    tmp_path: Path, content: bytes, problem: str, monkeypatch: pytest.MonkeyPatch
+def test_tensors_whose_places_lie_are_named(
+    tmp_path: Path, start: int, shape: bytes, strides: bytes, problem: str
 ) -> None:
-    monkeypatch.setattr(checkpoint, "MAX_BYTES", 100_000)
-    path = tmp_path / "x.pth"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=problem):
-        read_state(path)
+    (tmp_path / "x.pth").write_bytes(_zip(_tensors(start, shape, strides), **{"data/0": bytes(16)}))
+    state = read_state(tmp_path / "x.pth")
+    assert state.problems == {"a": problem, "b": problem}
+    assert not state.tensors
 
 
 def test_what_is_pickled_in_it_is_never_run(tmp_path: Path) -> None:
     torch.save({"state_dict": Hostile()}, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="cannot be read as a state dictionary"):
+    with pytest.raises(CheckpointError, match="it holds no state dictionary"):
+        read_state(tmp_path / "x.pth")
+
+
+def test_floods_of_keys_and_of_numbers_are_refused(tmp_path: Path) -> None:
+    one = torch.zeros(1)
+    torch.save({f"k{i}": one for i in range(4_001)}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="state dictionary has 4,001 entries, expected at most 4,000"):
+        read_state(tmp_path / "x.pth")
+    torch.save({f"k{i}": one for i in range(100_000)}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"its data.pkl has 1.8 MB, expected at most 1 MB"):
+        read_state(tmp_path / "x.pth")
+    torch.save({f"k{i}": one.expand(1_000_000) for i in range(5)}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="state dictionary has more than 4,000,000 numbers"):
+        read_state(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("reply", [b"", b"[]\n", b'{"problems": {}}\nxx', b'{"problems": 3}\n', b'{"refused": 1}'])
+def test_the_reader_itself_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: bytes) -> None:
+    monkeypatch.setattr(checkpoint, "run_limited", lambda *_: reply)
+    (tmp_path / "x.pth").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="its reader gave no reply"):
         read_state(tmp_path / "x.pth")
 
 
 def test_too_large_a_file_and_a_link_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"a": torch.zeros(3), "b": torch.zeros(3)}, tmp_path / "x.pth")
-    assert set(read_state(tmp_path / "x.pth")) == {"a", "b"}
+    assert set(read_state(tmp_path / "x.pth").tensors) == {"a", "b"}
     (tmp_path / "link.pth").symlink_to(tmp_path / "x.pth")
     with pytest.raises(CheckpointError):
         read_state(tmp_path / "link.pth")
