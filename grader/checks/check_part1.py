@@ -8,7 +8,6 @@ from grader.checks.outcome import check, could_not_check, fail
 from grader.checks.support import EXCERPT
 from grader.evidence.answers import Answer
 from grader.evidence.evidence import Evidence
-from grader.evidence.headings import Line
 from grader.evidence.report import part1_answers
 from grader.evidence.verdicts import leading_verdict
 from grader.rubric import Rubric
@@ -38,9 +37,7 @@ def in_notebooks(evidence: Evidence, item: str, rubric: Rubric) -> Answer | None
     """An answer in the Markdown of a notebook; a numbered heading with no verdict below it is another one's."""
     statements = {name: rubric.items[name].text for name in ITEMS}
     for lab in evidence.labs.values():
-        cells = [cell for cell in lab.submitted if cell.kind == "markdown"]
-        lines = [Line(text, f"{lab.file}, cell {cell.index + 1}") for cell in cells for text in cell.source.split("\n")]
-        answer = part1_answers(lines, statements).get(item)
+        answer = part1_answers(lab.markdown, statements).get(item)
         if answer is not None and (answer.verdict is not None or leading_verdict(answer.explanation)[0] is not None):
             return answer
     return None

@@ -163,7 +163,7 @@ def for_a_person(evidence: Evidence, item: str) -> NoReturn:
         fail(f"{absent}: there is no notebook of {lab.title} and no report with the answer")
     if lab.problem is not None and lab.at_fault == "grader":
         could_not_check(f"{absent}, but {lab.problem}")
-    looked = ", ".join([lab.file, *evidence.answers.read])
+    looked = ", ".join([lab.looked_at, *evidence.answers.read])
     fail(f"{absent} in {looked}; write it under a heading '{question}'")
 
 

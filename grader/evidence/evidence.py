@@ -17,8 +17,9 @@ from grader.evidence.bounded import preview
 from grader.evidence.cells import Cell, has_image, read_cells, result_text, stream_text
 from grader.evidence.checkpoint import CheckpointScore
 from grader.evidence.code import NotebookCode
+from grader.evidence.headings import MAX_LINES, Line
 from grader.evidence.passages import Passage
-from grader.evidence.prose import added_text, read_prose
+from grader.evidence.prose import MAX_CHARACTERS, added_text, is_cut, markdown_lines, read_prose
 from grader.evidence.reaching import reaching
 from grader.evidence.record import Record, read_record
 from grader.evidence.runs import Run, build_runs, validation_loaders
@@ -150,6 +151,17 @@ class Lab:
     def code(self) -> NotebookCode:
         """Which code each cell can reach."""
         return NotebookCode.of(cell for cell in self.submitted if cell.kind == "code")
+
+    @cached_property
+    def markdown(self) -> tuple[Line, ...]:
+        """The lines of its Markdown that are looked at, and where each stands."""
+        return markdown_lines(self.submitted, self.file or "")
+
+    @cached_property
+    def looked_at(self) -> str:
+        """The file, and how much of its text is looked at where that is not all: `lab1.ipynb`."""
+        some = f"the first {MAX_LINES:,} lines or {MAX_CHARACTERS:,} characters of the text in {self.file}"
+        return some if is_cut(self.submitted) else str(self.file)
 
     @cached_property
     def source(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 LETTERS = {"lab1": "abcdefgh", "lab2": "abc", "lab3": "ab"}
 PROBLEMS = 10  # part1.1 .. part1.10
+MAX_LINES = 20_000  # of a notebook's Markdown, or of a report, that are looked at
 HEADING = 200  # a heading is looked for in so many characters at the beginning of a line
 BARE_PROBLEMS = 3  # so many "1.k" in order are headings; fewer are numbers
 

@@ -10,11 +10,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from grader.evidence.answers import Answer, merge
 from grader.evidence.bounded import UnreadableFileError, cleaned, preview, read_bounded
-from grader.evidence.headings import Line, sections
+from grader.evidence.headings import MAX_LINES, Line, sections
 from grader.evidence.passages import PASSAGE, Passage, joined, lab_passages
 from grader.evidence.statements import find_statement
 from grader.evidence.verdicts import leading_verdict
@@ -96,7 +97,7 @@ def read_report(path: Path, statements: Mapping[str, str] | None = None, *, seco
         raise ReportError(str(error), "missing") from None
     if is_text:
         text = content.decode("utf-8-sig", errors="replace")
-        return _report([Line(line, name) for line in text.splitlines()], (text,), (), statements)
+        return _report((Line(line, name) for line in text.splitlines()), (text,), (), statements)
     if b"%PDF-" not in content[:1024]:
         raise ReportError(f"{name}: expected a PDF, found a file of another kind.", "not-pdf")
     total, pages, failure = _extract(content, seconds)
@@ -107,16 +108,20 @@ def read_report(path: Path, statements: Mapping[str, str] | None = None, *, seco
         raise ReportError(
             f"{name}: expected text, found {found} (are they pictures?); a person must read it.", "no-text"
         )
-    lines = [
+    lines = (
         line for number, page in enumerate(pages, start=1) for line in _lines(page or "", f"{name}, page {number}")
-    ]
+    )
     problems = tuple(_problems(name, total, pages, failure))
     return _report(lines, tuple(page or "" for page in pages), problems, statements)
 
 
 def _report(
-    lines: Sequence[Line], pages: tuple[str, ...], problems: tuple[str, ...], statements: Mapping[str, str] | None
+    all_lines: Iterator[Line], pages: tuple[str, ...], problems: tuple[str, ...], statements: Mapping[str, str] | None
 ) -> Report:
+    lines = list(islice(all_lines, MAX_LINES))
+    if more := next(all_lines, None):
+        unread = f"expected at most {MAX_LINES:,} lines, found more; those beyond were not read."
+        problems = (*problems, f"{more.source}: {unread}")
     return Report(part1_answers(lines, statements), lab_passages(lines), pages, problems)
 
 

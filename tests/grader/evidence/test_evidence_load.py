@@ -215,3 +215,13 @@ def test_outputs_of_the_student_and_of_the_grader(tmp_path: Path) -> None:
     assert list(lab.texts()) == ["Validation accuracy: 0.66\n\n"] * 2
     assert [cell.index for cell in lab.plots] == [0, 0]
     assert lab.record.epochs[0].val_accuracy == 0.66
+
+
+def test_a_lab_says_how_much_of_a_flood_of_text_is_looked_at(tmp_path: Path) -> None:
+    flood = {"cell_type": "markdown", "source": "\n" * 30_000}
+    lab = load_evidence(folder(tmp_path / "flood", [TEXT, CODE, flood]), None).labs["lab1"]
+    assert lab.looked_at == "the first 20,000 lines or 500,000 characters of the text in simplenn-cifar10.ipynb"
+    assert len(lab.markdown) == 20_000
+    assert lab.markdown[0].source == "simplenn-cifar10.ipynb, cell 1"
+    assert lab.written["lab1.g"].text == "The loss is about ln 10."
+    assert load_evidence(folder(tmp_path, [TEXT]), None).labs["lab1"].looked_at == "simplenn-cifar10.ipynb"

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.evidence.headings import Line, sections
+from grader.evidence.cells import read_cells
+from grader.evidence.headings import MAX_LINES, Line, sections
 from grader.evidence.passages import lab_passages
-from grader.evidence.prose import added_text, read_prose
+from grader.evidence.prose import added_text, is_cut, markdown_lines, read_prose
 
 QUICK = settings(max_examples=80, deadline=None, database=None)
 
@@ -188,6 +189,30 @@ def test_answers_are_cut_and_great_notebooks_end_soon():
     start = time.process_time()
     assert len(texts(long, "lab1", given_out)["lab1.a"]) == 4_000
     assert time.process_time() - start < 4
+
+
+def test_only_the_first_lines_of_each_kind_are_looked_at():
+    flood = book(markdown("(a) Yes"), markdown("\n" * 1_000_000), markdown("(b) No"), code("# (c) In code"))
+    start = time.process_time()
+    assert texts(flood, "lab1", TEMPLATE) == {"lab1.a": "Yes", "lab1.c": "In code"}
+    assert added_text(flood, TEMPLATE).startswith("(a) Yes")
+    cells = list(read_cells(flood))
+    assert is_cut(cells)
+    assert not is_cut(cells[::2])
+    lines = markdown_lines(cells, "n.ipynb")
+    assert len(lines) == MAX_LINES
+    assert lines[0] == Line("(a) Yes", "n.ipynb, cell 1")
+    assert time.process_time() - start < 4
+
+
+def test_a_long_line_is_cut_and_what_stands_before_it_is_kept():
+    long = book(markdown("(a) Yes"), markdown("(b) " + "x" * 600_000), markdown("(c) No"))
+    assert sorted(texts(long, "lab1")) == ["lab1.a", "lab1.b"]
+    assert is_cut(read_cells(long))
+
+
+def test_much_code_does_not_hide_the_text_behind_it():
+    assert texts(book(code("x = 1\n" * 200_000), markdown("(a) Yes")), "lab1") == {"lab1.a": "Yes"}
 
 
 def test_nodes_of_nbformat_are_read_alike():

@@ -281,6 +281,16 @@ def error_of(folder: Path, content: bytes, seconds: float = 30) -> tuple[str, st
     return error.value.kind, error.value.message
 
 
+def test_lines_beyond_what_is_read_are_named(tmp_path):
+    path = tmp_path / "r.md"
+    path.write_text("Lab 1\n(g) It overfits.\n" + "\n" * 1_000_000 + "(h) never read\n")
+    start = time.process_time()
+    report = read_report(path)
+    assert time.process_time() - start < 3
+    assert [(item, passage.text) for item, passage in report.passages.items()] == [("lab1.g", "It overfits.")]
+    assert report.problems == ("r.md: expected at most 20,000 lines, found more; those beyond were not read.",)
+
+
 def test_missing_report_and_link(tmp_path):
     with pytest.raises(ReportError, match=r"report.pdf: there is no such file in the submission") as error:
         read_report(tmp_path / "report.pdf")
