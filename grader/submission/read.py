@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 
 MAX_NOTEBOOK_BYTES = 64_000_000
+MAX_DEPTH = 200  # of lists and objects in each other; the parser takes more than a writer can, which recurses too
 CELL_TYPES = ("code", "markdown", "raw")
 
 
@@ -47,7 +48,25 @@ def _parse(path: Path) -> dict[str, Any]:
         raise NotebookError(f"{path.name} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise NotebookError(f"{path.name} holds a JSON {type(content).__name__}, not a notebook")
+    if _deeper_than(content, MAX_DEPTH):
+        raise NotebookError(f"{path.name} is nested too deeply to be a notebook: more than {MAX_DEPTH} levels")
     return content
+
+
+def _deeper_than(content: Any, depth: int) -> bool:
+    """Whether lists and objects stand in each other on more than `depth` levels."""
+    level = [content]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(outer: Any) -> list[Any]:
+    """The lists and objects directly in one."""
+    values = outer.values() if isinstance(outer, dict) else outer
+    return [value for value in values if isinstance(value, (dict, list))]
 
 
 def read_text(path: Path, limit: int = MAX_NOTEBOOK_BYTES) -> str:

@@ -17,6 +17,10 @@ def notebook(*cells: dict[str, Any], **top: Any) -> str:
     return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": list(cells), **top})
 
 
+def nested(levels: int) -> Any:
+    return {"a": nested(levels - 1)} if levels > 1 else []
+
+
 CODE = {"cell_type": "code", "source": ["x = 1\n", "y = 2"], "outputs": [], "metadata": {}, "execution_count": None}
 
 
@@ -61,6 +65,8 @@ def test_older_formats_are_brought_to_format_4(written: Callable[[str], Path], v
         ('{"cells": [\n  {"source" "x"}]}', "lab.ipynb is not valid JSON (line 2, column 13: Expecting ':' delimiter)"),
         ("<html>", "lab.ipynb is not valid JSON (line 1, column 1: Expecting value)"),
         ("[" * 100_000, "lab.ipynb is nested too deeply to be a notebook"),
+        (notebook(metadata=nested(201)), "lab.ipynb is nested too deeply to be a notebook: more than 200 levels"),
+        (notebook(metadata=nested(900)), "lab.ipynb is nested too deeply to be a notebook: more than 200 levels"),
         ('{"a": 1' + "0" * 5_000 + "}", "lab.ipynb is not valid JSON: Exceeds the limit"),
         ("[1, 2]", "lab.ipynb holds a JSON list, not a notebook"),
         ("{}", "lab.ipynb is JSON but not a notebook: it has no number under 'nbformat'"),
@@ -84,6 +90,11 @@ def test_what_is_no_notebook_gets_one_sentence(
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 400
+
+
+def test_what_is_read_can_be_written_again(written: Callable[[str], Path]) -> None:
+    read = read_notebook(written(notebook(CODE, metadata=nested(199))))
+    assert json.loads(json.dumps(read, indent=1)) == read
 
 
 def test_huge_file_is_not_read(tmp_path: Path) -> None:
