@@ -94,22 +94,13 @@ def held(request: pytest.FixtureRequest) -> dict[str, Result]:
     return {result.attack.name: result for result in run_attacks(list(asked.values()), 2, tier)}
 
 
-# What does not hold yet, and why.
-OPEN = {
-    "artefacts-notebook-many-lines": "each check reads all lines of prose again",
-    "artefacts-pickle-bomb": "checkpoints are unpickled in the grader's own process",
-    "artefacts-bytearray-bomb": "checkpoints are unpickled in the grader's own process",
-    "artefacts-meta": "a checkpoint's tensors are used as they come",
-    "artefacts-quantised": "a checkpoint's tensors are used as they come",
-    "artefacts-other-shapes": "a checkpoint's tensors are used as they come",
-}
-
-COSTS = ("artefacts-pickle-bomb", "artefacts-notebook-many-lines")
+# What does not hold yet, by name, and why.
+OPEN: dict[str, str] = {}
 
 
 def marked(name: str, attack: Attack) -> object:
-    """A parameter, marked where the attack does not hold yet; a fast machine may let one hold that costs time alone."""
-    marks = [pytest.mark.xfail(reason=OPEN[name], strict=name not in COSTS)] if name in OPEN else []
+    """A parameter, marked where the attack does not hold yet."""
+    marks = [pytest.mark.xfail(reason=OPEN[name], strict=True)] if name in OPEN else []
     return pytest.param(attack, id=name, marks=marks)
 
 
