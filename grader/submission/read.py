@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 
 MAX_NOTEBOOK_BYTES = 64_000_000
+MAX_SIGNS = 5_000_000  # commas and brackets: 64 MB of empty lists would take 1.7 GB of memory
 MAX_DEPTH = 200  # of lists and objects in each other; the parser takes more than a writer can, which recurses too
 CELL_TYPES = ("code", "markdown", "raw")
 
@@ -37,6 +38,8 @@ def read_notebook(path: Path) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     text = read_text(path)
+    if sum(map(text.count, ",[{")) > MAX_SIGNS:
+        raise NotebookError(f"{path.name} has more than {MAX_SIGNS:,} commas and brackets; clear its outputs")
     try:
         content: Any = json.loads(text)
     except json.JSONDecodeError as error:

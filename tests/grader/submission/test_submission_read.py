@@ -97,6 +97,12 @@ def test_what_is_read_can_be_written_again(written: Callable[[str], Path]) -> No
     assert json.loads(json.dumps(read, indent=1)) == read
 
 
+def test_a_flood_of_lists_is_not_parsed(written: Callable[[str], Path]) -> None:
+    with pytest.raises(NotebookError) as raised:
+        read_notebook(written(notebook(CODE, metadata={"a": 0}).replace("0", "[" + "[]," * 2_500_000 + "[]]")))
+    assert str(raised.value) == "lab.ipynb has more than 5,000,000 commas and brackets; clear its outputs"
+
+
 def test_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "lab.ipynb"
     with path.open("wb") as file:
