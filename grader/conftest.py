@@ -9,7 +9,8 @@ import sys
 
 from grader.execution.sandbox.server import fork_server
 
-if sys.platform == "linux" and not {"--help", "--version", "--isolation"} & {word.split("=")[0] for word in sys.argv}:
+WITHOUT_KERNELS = {"-h", "--help", "--version", "--isolation", "--collect-only", "--co", "--fixtures", "--markers"}
+if sys.platform == "linux" and WITHOUT_KERNELS.isdisjoint(word.split("=")[0] for word in sys.argv):
     fork_server.start()  # it imports torch, as do the lines below: side by side they take half the time
 
 # isort: split

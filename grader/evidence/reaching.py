@@ -17,11 +17,21 @@ from grader.evidence.cells import Cell
 MAX_CHARACTERS = 1_000_000  # of one cell or module
 MAX_SUM = 2_000  # of text that is put together
 GRADER = ("course_world", "COURSE_WORLD_")
-FRAMES = ("f_globals", "f_locals", "f_back", "_getframe", "settrace", "setprofile")
+FRAMES = ("f_globals", "f_locals", "f_back", "_getframe", "settrace", "setprofile", "currentframe")
 FUNCTIONS = ("__globals__", "__closure__", "__code__", "cell_contents", "getclosurevars")
-OBJECTS = ("get_objects", "get_referrers")
-SHELL = ("ast_transformers", "input_transformers_post", "input_transformers_cleanup", "do_execute")
-INSIDES = re.compile(rf"\b(?:{'|'.join((*FRAMES, *FUNCTIONS, *OBJECTS, *SHELL))})\b|{'|'.join(GRADER)}")
+OBJECTS = ("get_objects", "get_referrers", "get_referents", "__subclasses__", "_global_forward_hooks")
+SHELL = (
+    "ast_transformers",
+    "input_transformers_post",
+    "input_transformers_cleanup",
+    "do_execute",
+    "run_cell",
+    "run_code",
+    "runpy",
+)
+INSIDES = re.compile(
+    rf"\b(?:{'|'.join((*FRAMES, *FUNCTIONS, *OBJECTS, *SHELL))})\b|{'|'.join(GRADER)}|/proc/self/(?:mem|maps)"
+)
 MACHINE = "ctypes"
 MODULES = "sys.modules"
 TEXT_METHODS = ("join", "format", "replace", "lower", "upper", "strip", "decode", "encode", "removeprefix")

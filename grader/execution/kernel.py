@@ -45,7 +45,7 @@ COMMAND = (
 
 
 class KernelStartError(Exception):
-    """The kernel did not start: the machine's fault, never the student's."""
+    """The kernel did not start, or could not be ended: the machine's fault, never the student's."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,10 @@ class Kernel:
     def pull(self, folder: Path, suffixes: tuple[str, ...]) -> None:
         """Copy what the notebook left in its working folder to `folder`, where it did not work in that itself."""
         if self.provisioner is not None and self.box is not None:
-            work = self.box.open(self.layout.work)
+            try:
+                work = self.box.open(self.layout.work)
+            except UntrustedFileError:  # the notebook moved it away: nothing is left of it
+                return
             work.pull(folder, suffixes, MAX_PULLED)
             work.close()
 
@@ -106,14 +109,16 @@ class Kernel:
         if self.client.kc is not None:
             self.client.kc.stop_channels()
         if self.provisioner is not None:
-            await self.provisioner.ended()
+            if await self.provisioner.ended() is None:
+                raise KernelStartError("the kernel could not be ended, so that nothing it left can be relied on")
         elif self.manager.has_kernel:
             await self.manager.shutdown_kernel(now=True)
             _kill_marked(self.environment)
 
     async def close(self) -> None:
         """Freeze, and let go of everything."""
-        await self.freeze()
+        with contextlib.suppress(KernelStartError):  # told by an earlier freeze, or nothing is read any more
+            await self.freeze()
         for space in (*self.made, self.box, self.exchange):
             if space is not None:
                 space.close()

@@ -21,7 +21,7 @@ from grader.submission.read import read_notebook
 
 AT_ONCE = 2
 COURSE_DATA = Path(COURSE) / "data"
-MAX_COPIED_BYTES = 64_000_000
+MAX_COPIED_BYTES, MAX_COPIED_FILES = 64_000_000, 2_000
 COPIED = (".py", ".csv", ".json", ".txt", ".yaml", ".yml", ".png", ".jpg", ".pth", ".pt", ".npy", ".npz")
 
 
@@ -107,16 +107,23 @@ async def _run(found: Found, place: Place, out: Path, limits: Limits) -> None:
         one_batch: OneBatch = "unproved" if found.role != "predict" and place.world.effort >= 1 else "never"
         await run_notebook(notebook, place, scratch, out, limits, one_batch=one_batch, pulled=COPIED)
     except KernelStartError as error:
-        (out / "grader-fault.json").write_text(json.dumps({"reason": str(error)}))
+        _note_fault(out, str(error))
+    except Exception as error:  # noqa: BLE001  (one notebook must not cost the others)
+        _note_fault(out, f"the grader met an error of its own ({type(error).__name__}: {error})"[:500])
+
+
+def _note_fault(out: Path, reason: str) -> None:
+    """What the checks take for the grader's fault: the notebook's points stay open."""
+    (out / "grader-fault.json").write_text(json.dumps({"reason": reason}))
 
 
 def _copy(submission: Submission, folder: Path) -> None:
     """A copy of the student's modules and small files."""
-    room = MAX_COPIED_BYTES
+    room, places = MAX_COPIED_BYTES, MAX_COPIED_FILES
     for path in submission.files:
         size = path.stat().st_size
-        if path.suffix.lower() in COPIED and size <= room:
-            room -= size
+        if path.suffix.lower() in COPIED and size <= room and places:
+            room, places = room - size, places - 1
             target = folder / path.relative_to(submission.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -126,14 +133,23 @@ def _furnish(submission: Submission, folder: Path, world: World, data: Path | No
     """Add the folders and data that the notebooks look for; `data` is where the kernels find the world's files."""
     for found in submission.notebooks.values():
         workdir = folder / found.path.parent.relative_to(submission.root)
-        (workdir / "saved_model").mkdir(parents=True, exist_ok=True)
+        for name in ("saved_model", "data"):
+            _make_room(workdir / name)
+            (workdir / name).mkdir(parents=True, exist_ok=True)
         _link_data(workdir / "data", world, data)
+
+
+def _make_room(folder: Path) -> None:
+    """A file may have been handed in under the name of a folder."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
 
 
 def _link_data(folder: Path, world: World, data: Path | None) -> None:
     """The small world's files under the names and in the folder where notebooks read them without `tools`."""
-    folder.mkdir(exist_ok=True)
     for path in world.data.iterdir():
         target = folder / path.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
         target.unlink(missing_ok=True)
         target.symlink_to(data / path.name if data is not None else path.resolve())

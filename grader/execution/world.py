@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,8 @@ def kernel_environment(world: World, layout: Layout, memory_bytes: int) -> dict[
     home = layout.home
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
+        # `!python train.py` means this Python, also where it was called by its full path.
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
         **({} if world.cuda else {"CUDA_VISIBLE_DEVICES": ""}),
         "HOME": home,
         "TMPDIR": layout.temporary,

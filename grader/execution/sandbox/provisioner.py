@@ -31,7 +31,8 @@ from grader.execution.sandbox.surroundings import lay_out, policy
 from grader.execution.sandbox.tiers import choose, lacking
 
 CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
-ENDING_SECONDS = 10.0
+ENDING_SECONDS, START_SECONDS = 10.0, 120.0
+MAX_POLICY = 1 << 17  # as jail.supervise reads it
 
 
 class SandboxError(RuntimeError):
@@ -71,6 +72,7 @@ class SandboxProvisioner(LocalProvisioner):
     spaces: tuple[Space, ...] = ()
     _helper: subprocess.Popen[bytes] | None = None
     _scratch: str = ""
+    _closed = False
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         if self.tier == "auto":
@@ -105,19 +107,30 @@ class SandboxProvisioner(LocalProvisioner):
         return policy(self.tier, limits, layout, scratch, environment=environment, cwd=layout.work, copy=copy)
 
     def _start(self, fields: dict[str, Any], info: dict[str, Any]) -> None:
+        message = json.dumps(fields).encode()
+        if len(message) > MAX_POLICY:
+            raise ValueError(f"the sandbox's policy has {len(message):,} bytes, more than {MAX_POLICY:,}")
         if self.tier == "fork":
             self.connection = fork_server.connect()
         else:
             self.connection, self._helper = connect_to_process()
+        if self._closed:  # while the server started: nobody waits for a kernel any more
+            self._hang_up()
+            raise OSError("the kernel is not wanted any more")
         listening = [_listen(f"{info['ip']}-{info[f'{channel}_port']}") for channel in CHANNELS]
         try:
             passed = array.array("i", [s.fileno() for s in listening])
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-            self.connection.sendmsg([json.dumps(fields).encode()], ancillary)
+            self.connection.sendmsg([message], ancillary)
         finally:
             for bound in listening:
                 bound.close()
-        self.enforced, self.spaces = receive_enforced(self.connection, fields, Limits().start)
+        try:
+            self.enforced, self.spaces = receive_enforced(self.connection, fields, START_SECONDS)
+        except OSError as error:
+            said = Path(f"{fields['root']}.log")
+            words = " ".join(said.read_text(errors="replace").split())[-300:] if said.is_file() else ""
+            raise OSError(f"{error} ({words})" if words else str(error)) from None
         missing = lacking(fields, self.enforced)
         if missing:
             raise OSError(f"the sandbox is not tight: {', '.join(missing)}")
@@ -181,12 +194,13 @@ class SandboxProvisioner(LocalProvisioner):
         if self.tier == "none":
             await super().cleanup(restart)
             return
+        self._closed = True
         await self.ended()
         self._hang_up()
         for space in self.spaces:
             space.close()
         if self._helper is not None:
-            await asyncio.to_thread(self._helper.wait)
+            await asyncio.to_thread(_end, self._helper)
             self._helper = None
         if self._scratch and not restart:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -197,13 +211,25 @@ class SandboxProvisioner(LocalProvisioner):
             self.connection = None
 
 
-def _heard(connection: socket.socket) -> Ending | None:
+def _end(helper: subprocess.Popen[bytes]) -> None:
+    """Its connection is closed, so it ends by itself; but it watched what a student wrote."""
     try:
-        message = connection.recv(MAX_ANSWER)
-    except BlockingIOError:
-        return None
-    except OSError:
-        message = b""
+        helper.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        helper.kill()
+        helper.wait()
+
+
+def _heard(connection: socket.socket) -> Ending | None:
+    message = b""
+    for _ in range(2):  # an error that is told once may stand before the answer
+        try:
+            message = connection.recv(MAX_ANSWER)
+            break
+        except BlockingIOError:
+            return None
+        except OSError:
+            continue
     ended = json.loads(message).get("ended") if message else None
     return Ending(**ended) if ended else Ending("unknown", -9)
 

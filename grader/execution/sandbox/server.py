@@ -34,7 +34,6 @@ def _environment(home: Path) -> dict[str, str]:
         **{name: os.environ[name] for name in kept if name in os.environ},
         "HOME": str(home),
         "MPLCONFIGDIR": str(home),
-        "MPLBACKEND": "agg",
         "IPYTHONDIR": str(home),
         "PYTHONPATH": str(INSIDE),
         "PYTHONHASHSEED": "0",

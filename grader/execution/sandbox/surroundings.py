@@ -20,7 +20,8 @@ from grader.execution.sandbox.server import INSIDE
 BOX, EXCHANGE, SUBMISSION, COURSE = "/box", "/exchange", "/submission", "/course"
 EXCHANGE_BYTES, TEMPORARY_BYTES, SHARED_BYTES = 128_000_000, 256_000_000, 512_000_000
 INODES = 20_000
-SLOT_USERS = 200_000  # uids that belong to nobody: each kernel that root starts has one for itself
+# Uids that belong to nobody, beyond those of people and of containers: each kernel that root starts has one for itself.
+SLOT_USERS, SLOTS = 0x78000000, 1 << 24
 OWN_USER = 1000  # the kernel's name for the user that started it, where that is not root
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 GPU_NODES = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri/render*")
@@ -59,13 +60,35 @@ def lay_out(tier: str, scratch: Path, data: Path | None) -> Layout:
 
 
 def prefixes() -> list[str]:
-    """The folders that this Python and its packages lie in, each step of the links that lead there among them."""
-    found = [sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)]
-    link = sys.executable
-    while os.path.islink(link):
-        link = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
-        found.append(os.path.dirname(os.path.dirname(link)))
-    return [path for path in dict.fromkeys(found) if path != "/" and not _is_below(path, SYSTEM)]
+    """The folders that this Python and its packages lie in."""
+    found = [sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix), *map(_prefix, _steps())]
+    return [path for path in dict.fromkeys(found) if _is_python(path) and not _is_below(path, SYSTEM)]
+
+
+def links(visible: Sequence[str]) -> list[tuple[str, str]]:
+    """Links on the way from this interpreter's name to its file that lie in none of the visible folders."""
+    steps = [step for step in _steps() if os.path.islink(step) and not _is_below(step, [*SYSTEM, *visible])]
+    return [(step, os.readlink(step)) for step in steps]
+
+
+def _steps() -> list[str]:
+    """The files that the interpreter's name leads to, link by link."""
+    steps = [sys.executable]
+    while os.path.islink(steps[-1]):
+        steps.append(os.path.normpath(os.path.join(os.path.dirname(steps[-1]), os.readlink(steps[-1]))))
+    return steps[1:]
+
+
+def _prefix(interpreter: str) -> str:
+    return os.path.dirname(os.path.dirname(interpreter))
+
+
+def _is_python(path: str) -> bool:
+    """An environment or an installation, and not a folder in which somebody lives."""
+    home = str(Path.home())
+    if _is_below(home, [path]) or path == f"{home}/.local":
+        return False
+    return os.path.isfile(f"{path}/pyvenv.cfg") or bool(glob.glob(f"{path}/lib*/python3*"))
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
@@ -130,10 +153,11 @@ def policy(
         "work": layout.work,
         "spaces": [{"path": path, "bytes": size, "inodes": count} for path, size, count in spaces],
         "binds": binds,
+        "links": links([target for _, target in binds]) if jailed else [],
         "devices": devices(cuda),
         "hidden": hidden(prefixes(), private) if jailed else [],
         "copy": (SUBMISSION if jailed else str(copy)) if copy is not None else "",
-        "user": (SLOT_USERS + secrets.randbelow(SLOT_USERS) if root else OWN_USER) if jailed else os.getuid(),
+        "user": (SLOT_USERS + secrets.randbelow(SLOTS) if root else OWN_USER) if jailed else os.getuid(),
         "privileged": root and jailed,
         "root": str(scratch / "root"),
         "log": f"{layout.exchange}/kernel.log",
@@ -149,6 +173,9 @@ def policy(
         "seed": seed,
     }
     if tier == "bubblewrap":
+        user = fields["user"]
+        (scratch / "root.passwd").write_text(f"student:x:{user}:{user}::{layout.home}:/bin/sh\n")
+        (scratch / "root.group").write_text(f"student:x:{user}:\n")
         fields["command"] = bubblewrap(fields)
     return fields
 
@@ -177,14 +204,9 @@ def bubblewrap(fields: dict[str, Any]) -> list[str]:
 
     Documentation: bwrap(1).
     """
-    line = [
-        shutil.which("bwrap") or "bwrap",
-        "--die-with-parent",
-        "--new-session",
-        "--hostname",
-        "course",
-        "--clearenv",
-    ]
+    line = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
+    line += ["--hostname", "course", "--perms", "0755", "--dir", "/etc"]
+    line += [word for name in ("passwd", "group") for word in ("--ro-bind", f"{fields['root']}.{name}", f"/etc/{name}")]
     line += [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts", "cgroup-try")]
     if not fields["privileged"]:
         user = str(fields["user"])
@@ -200,7 +222,7 @@ def bubblewrap(fields: dict[str, Any]) -> list[str]:
     for space in fields["spaces"]:
         line += ["--perms", "1777", "--size", str(space["bytes"]), "--tmpfs", space["path"]]
     line += ["--perms", "0755", "--dir", "/stage"]  # see jail.mounts.own_spaces
-    made = {"/", "/tmp"}
+    made = {"/", "/etc", "/tmp"}
     covered = [path for path in fields["hidden"] if _is_below(path, SYSTEM)]
     line += _covered(covered)
     for source, target in fields["binds"]:
@@ -209,6 +231,8 @@ def bubblewrap(fields: dict[str, Any]) -> list[str]:
                 made.add(str(parent))
                 line += ["--perms", "0755", "--dir", str(parent)]
         line += ["--ro-bind", source, target]
+    for path, leads_to in fields["links"]:
+        line += ["--symlink", leads_to, path]
     line += _covered([path for path in fields["hidden"] if path not in covered])
     for path in (*fields["hidden"], "/dev", "/"):
         line += ["--remount-ro", path] if os.path.isdir(path) else []

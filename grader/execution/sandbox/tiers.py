@@ -61,7 +61,8 @@ class Isolation:
 
 ENFORCED = {
     "fork": "no network, reads only the system, Python and the submission, sized space, memory, CPU and processes",
-    "landlock": "no network, reads only the system, Python and the submission; protects from accidents",
+    "landlock": "no network, reads only the system, Python and the submission, but unix sockets, shared memory, "
+    "terminals and the list of processes stay in reach: protects from accidents",
     "none": "nothing is enforced, grade only notebooks that you trust",
 }
 ENFORCED["bubblewrap"] = ENFORCED["fork"]

@@ -87,7 +87,19 @@ def _serve(policy: Policy, sockets: list[int]) -> None:
         json.dump(policy.connection, opened)
     app: Any = IPKernelApp.instance()
     app.initialize(["-f", file, *policy.arguments])
+    _show_plots()
     app.start()
+
+
+def _show_plots() -> None:
+    """pyplot chose where to draw when it was imported, before there was a notebook to show plots in."""
+    if "matplotlib.pyplot" in sys.modules:
+        import matplotlib
+        from matplotlib_inline import backend_inline
+
+        inline: Any = backend_inline
+        matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]
+        inline._enable_matplotlib_integration()
 
 
 # What forked processes print comes to the kernel over a socket. ipykernel takes TCP on loopback, which is refused here.

@@ -22,8 +22,9 @@ OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 TCP = 3  # bind and connect, from version 4 on
 SCOPED = 3  # abstract unix sockets and signals, from version 6 on
-# /etc: name lookup and time zones; /proc and /sys: how many cores there are. All of it any user may read.
-READABLE = (*SYSTEM, "/etc", "/proc", "/sys/devices/system/cpu")
+# Users' names and time zones, how many cores there are, and processes, those of others too.
+OF_ETC = ("passwd", "group", "nsswitch.conf", "hosts", "localtime", "timezone", "fonts", "ssl/certs", "mime.types")
+READABLE = (*SYSTEM, *(f"/etc/{name}" for name in OF_ETC), "/proc", "/sys/devices/system/cpu")
 WRITABLE = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm", "/dev/pts", "/dev/ptmx")
 
 

@@ -25,6 +25,8 @@ def build(policy: Policy) -> list[int]:
         _like_the_machine(path, root)
     with open(f"{root}/etc/passwd", "w", encoding="ascii") as file:
         file.write(f"student:x:{policy.user}:{policy.user}::{policy.environment['HOME']}:/bin/sh\n")
+    with open(f"{root}/etc/group", "w", encoding="ascii") as file:
+        file.write(f"student:x:{policy.user}:\n")
     _devices(root, policy.devices)
     os.mkdir(f"{root}/proc")
     sys_.mount("proc", f"{root}/proc", "proc", sys_.NOSUID | sys_.NODEV | sys_.NOEXEC)
@@ -33,6 +35,9 @@ def build(policy: Policy) -> list[int]:
     _cover(within_system, root)  # before what lies deeper is bound again, an environment in a checkout below /usr say
     for source, target in policy.binds:
         _bind(source, root + target)
+    for path, leads_to in policy.links:
+        os.makedirs(os.path.dirname(root + path), 0o755, exist_ok=True)
+        os.symlink(leads_to, root + path)
     _cover([path for path in policy.hidden if path not in within_system], root)
     for path in filter(os.path.isdir, policy.hidden):
         sys_.mount(None, root + path, None, sys_.REMOUNT | sys_.RDONLY | sys_.NOSUID | sys_.NODEV)
@@ -90,18 +95,20 @@ def _space(path: str, space: Space) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def own_spaces(policy: Policy) -> None:
+def own_spaces(policy: Policy) -> list[int]:
     """Spaces bounded in files too, in place of bubblewrap's; what was bound below one of them is bound there again."""
     if not policy.privileged:
         sys_.unshare(sys_.NEWNS)
+    descriptors = []
     for space in policy.spaces:
-        os.close(_space(STAGE, space))
+        descriptors.append(_space(STAGE, space))
         for _, target in policy.binds:
             if target.startswith(f"{space.path}/"):
                 again = STAGE + target.removeprefix(space.path)
                 os.makedirs(again, 0o755, exist_ok=True)
                 sys_.mount(target, again, None, sys_.BIND | sys_.REC)
         sys_.mount(STAGE, space.path, None, sys_.MOVE)
+    return descriptors
 
 
 def _enter(root: str) -> None:

@@ -20,7 +20,8 @@ class Space:
 class Policy:
     """One kernel's surroundings; sizes in bytes, times in seconds.
 
-    `tier` is `fork`, `bubblewrap` or `landlock`. `binds` are (source, target) of what can be read, `devices` nodes
+    `tier` is `fork`, `bubblewrap` or `landlock`. `binds` are (source, target) of what can be read,
+    `links` (path, target) of links that lead there, `devices` nodes
     below /dev, `hidden` folders below a bind that appear empty. `copy` is a folder whose content is copied to
     `work`. `user` is the uid it runs under; with `privileged` the uid is changed to,
     else it is only the kernel's name for the caller's. `root` is an empty folder to build the new root in.
@@ -34,6 +35,7 @@ class Policy:
     work: str
     spaces: list[Space]
     binds: list[tuple[str, str]]
+    links: list[tuple[str, str]]
     devices: list[str]
     hidden: list[str]
     copy: str
@@ -57,5 +59,6 @@ def read_policy(text: bytes) -> Policy:
     """The policy that the grader wrote as JSON."""
     fields = json.loads(text)
     fields["spaces"] = [Space(**space) for space in fields["spaces"]]
+    fields["links"] = [(path, leads_to) for path, leads_to in fields["links"]]
     fields["binds"] = [(source, target) for source, target in fields["binds"]]
     return Policy(**fields)

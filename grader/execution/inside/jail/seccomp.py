@@ -60,11 +60,17 @@ REFUSED = {
     "pidfd_getfd": (438, 438),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
+    "open_tree_attr": (467, 467),
+    "mq_open": (240, 180),
+    "ioprio_set": (251, 30),
     "shmget": (29, 194),
     "semget": (64, 190),
     "msgget": (68, 186),
 }
 SOCKET, SOCKETPAIR, CLONE, CLONE3 = (41, 198), (53, 199), (56, 220), (435, 435)
+# Calls that may concern this process alone, by the place of the argument that names another. (libzmq sets the scheduler
+# of its own threads by their numbers, so that call stays.)
+OF_ITSELF = {"prlimit64": ((302, 261), 0), "setpriority": ((141, 140), 1)}
 AF_UNIX = 1
 NEW_NAMESPACES = 0x7E020000  # the CLONE_NEW flags that clone knows,  of <linux/sched.h>
 X32 = 0x40000000  # the second set of numbers on x86-64
@@ -109,6 +115,14 @@ def program() -> bytes:
         _refuse(),
         _line(RETURN, ALLOW),
     ]
+    for numbers, place in OF_ITSELF.values():
+        lines += [
+            _line(EQUAL, numbers[which], 0, 4),
+            _line(LOAD, FIRST_ARGUMENT + 8 * place),
+            _line(EQUAL, 0, 1, 0),
+            _refuse(),
+            _line(RETURN, ALLOW),
+        ]
     for call in (SOCKET, SOCKETPAIR):
         lines += [
             _line(EQUAL, call[which], 0, 4),

@@ -24,6 +24,7 @@ FIRST_SOCKET = 600  # above what a fresh process has open
 MAX_DESCRIPTOR = 4096
 OUT_OF_MEMORY_SCORE = "500"  # where the machine itself runs out, a student's kernel goes before the grader
 FAILED = 96
+SIGNALLED = 128  # a shell's way, and that of pid 1 and bubblewrap, to say that a signal ended their child
 
 
 def become_a_kernel(policy: Policy, grader: socket.socket, sockets: list[int], spaces: list[int]) -> NoReturn:
@@ -34,8 +35,6 @@ def become_a_kernel(policy: Policy, grader: socket.socket, sockets: list[int], s
     """
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if policy.tier == "bubblewrap":
-            mounts.own_spaces(policy)
         spaces = spaces or [os.open(space.path, os.O_RDONLY | os.O_DIRECTORY) for space in policy.spaces]
         with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
             os.setpgid(0, 0)
@@ -146,7 +145,34 @@ def main() -> None:
     policy_file, grader, *sockets = map(int, sys.argv[1:])
     with os.fdopen(policy_file, "rb") as file:
         policy = read_policy(file.read())
-    become_a_kernel(policy, socket.socket(fileno=grader), sockets, [])
+    connection = socket.socket(fileno=grader)
+    try:
+        spaces = mounts.own_spaces(policy)
+    except OSError as error:
+        connection.send(json.dumps({"failed": str(error)}).encode())
+        os._exit(FAILED)
+    kernel = os.fork()
+    if kernel == 0:
+        become_a_kernel(policy, connection, sockets, spaces)
+    os._exit(stand_by(kernel))
+
+
+def stand_by(kernel: int) -> int:
+    """Be pid 1 of the jail, which it takes along when it ends; the kernel's exit code as a shell would tell it.
+
+    A student's process may have this one's user: it must find nothing here to take over.
+    """
+    os.closerange(0, MAX_DESCRIPTOR)
+    sys_.bound_capabilities()
+    sys_.drop_capabilities()
+    sys_.prctl(sys_.SET_DUMPABLE, 0)
+    sys_.prctl(sys_.SET_NO_NEW_PRIVS, 1)
+    sys_.load_filter(seccomp.program())
+    while True:
+        ended, status = os.wait()
+        if ended == kernel:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else SIGNALLED - code
 
 
 if __name__ == "__main__":

@@ -22,14 +22,13 @@ from pathlib import Path
 from jail import cgroups, mounts
 from jail import syscalls as sys_
 from jail.policy import Policy, read_policy
-from jail.start import FAILED, become_a_kernel
+from jail.start import FAILED, SIGNALLED, become_a_kernel, stand_by
 
 PERIOD = 0.1  # seconds between two looks at what is used
 MAX_POLICY = 1 << 17
 SOCKETS = 5
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-SIGNALLED = 128  # a shell's way, and that of pid 1 and bubblewrap, to say that a signal ended their child
 
 
 def handle(grader: socket.socket) -> None:
@@ -53,7 +52,7 @@ def handle(grader: socket.socket) -> None:
         return
     for descriptor in sockets:
         os.close(descriptor)
-    ending = _watch(grader, policy, child)
+    ending = _watch(grader, policy, child, groups)
     if not ending["why"] and cgroups.out_of_memory(groups):
         ending["why"] = "memory"
     cgroups.leave(groups)
@@ -96,15 +95,7 @@ def _first_process(policy: Policy, grader: socket.socket, sockets: list[int]) ->
     kernel = os.fork()
     if kernel == 0:
         become_a_kernel(policy, grader, sockets, spaces)
-    os.closerange(0, 4096)
-    sys_.bound_capabilities()
-    sys_.drop_capabilities()
-    sys_.prctl(sys_.SET_DUMPABLE, 0)
-    while True:
-        ended, status = os.wait()
-        if ended == kernel:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else SIGNALLED - code
+    return stand_by(kernel)
 
 
 def _in_bubblewrap(policy: Policy, grader: socket.socket, sockets: list[int]) -> int:
@@ -112,7 +103,10 @@ def _in_bubblewrap(policy: Policy, grader: socket.socket, sockets: list[int]) ->
     read, write = os.pipe()
     kept = [read, grader.fileno(), *sockets]
     command = [*policy.command, *map(str, kept)]
-    process = subprocess.Popen(command, pass_fds=kept, stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin"})
+    with open(f"{policy.root}.log", "wb") as log:
+        process = subprocess.Popen(
+            command, pass_fds=kept, stdin=subprocess.DEVNULL, stderr=log, env={"PATH": "/usr/bin:/bin"}
+        )
     os.close(read)
     with os.fdopen(write, "wb") as file:
         file.write(policy_as_json(policy))
@@ -137,19 +131,23 @@ def _as_is(policy: Policy, grader: socket.socket, sockets: list[int]) -> int:
 # -- watching ----------------------------------------------------------------------------------------------------------
 
 
-def _watch(grader: socket.socket, policy: Policy, child: int) -> dict[str, object]:
+def _watch(grader: socket.socket, policy: Policy, child: int, groups: list[Path]) -> dict[str, object]:
     """Wait for the kernel's end, or end it: `why` is empty, `asked`, `memory`, `cpu` or `wall`; `code` as of Popen."""
     exited = os.pidfd_open(child)
     began, peak, why, used = time.monotonic(), 0, "", 0.0
+    spent: dict[int, float] = {}
     while not why:
         ready, _, _ = select.select([exited, grader.fileno()], [], [], PERIOD)
         if exited in ready:
             break
         if grader.fileno() in ready:
             why = "asked"
+            grader.recv(16)  # left unread it would turn the answer into an error
             break
         processes = list(descendants(child))
-        memory, used = _memory(processes, policy.memory), _cpu_seconds(processes)
+        memory = _memory(processes, policy.memory)
+        spent |= _cpu_seconds(processes)  # of those that are gone, as last seen
+        used = max(sum(spent.values()), cgroups.cpu_seconds(groups))
         peak = max(peak, memory)
         if memory > policy.memory:
             why = "memory"
@@ -164,12 +162,14 @@ def _watch(grader: socket.socket, policy: Policy, child: int) -> dict[str, objec
 
 def descendants(pid: int) -> Iterator[int]:
     """`pid` and all that it started, those that lost their parents among them: pid 1 or a subreaper has them then."""
-    yield pid
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                    yield from descendants(int(child))
+    waiting = [pid]
+    while waiting:
+        pid = waiting.pop()
+        yield pid
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError):
+                    waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
 
 
 def _memory(processes: list[int], limit: int) -> int:
@@ -193,19 +193,21 @@ def _proportional(pid: int) -> int:
         return _resident(pid)
 
 
-def _cpu_seconds(processes: list[int]) -> float:
-    """Of these processes and of the children that they waited for."""
-    ticks = 0
+def _cpu_seconds(processes: list[int]) -> dict[int, float]:
+    """By process."""
+    spent = {}
     for pid in processes:
         with contextlib.suppress(OSError, ValueError):
             after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, after_name[11:15]))
-    return ticks / TICKS
+            spent[pid] = sum(map(int, after_name[11:13])) / TICKS
+    return spent
 
 
 def _kill_all(child: int) -> int:
     """Kill everything below this process until nothing is left; the wait status of `child`."""
     status = 0
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
     while True:
         for pid in list(descendants(os.getpid()))[1:]:
             with contextlib.suppress(ProcessLookupError):
