@@ -14,6 +14,8 @@ if sys.platform == "linux" and WITHOUT_KERNELS.isdisjoint(word.split("=")[0] for
     fork_server.start()  # it imports torch, as do the lines below: side by side they take half the time
 
 # isort: split
+import signal
+import threading
 import traceback
 from collections.abc import Generator
 from pathlib import Path
@@ -62,7 +64,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option_of(name), type=kind, default=default, dest=f"limit_{name}", help=what)
 
 
+def _end(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)  # as Ctrl-C does: labels must not stay in a temporary folder
     config.option.tbstyle = "no"  # reasons are in the table; a traceback would tell a student nothing
     config.option.reportchars = ""
     config.stash[VERDICTS] = {}

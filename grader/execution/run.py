@@ -134,15 +134,8 @@ def _furnish(submission: Submission, folder: Path, world: World, data: Path | No
     for found in submission.notebooks.values():
         workdir = folder / found.path.parent.relative_to(submission.root)
         for name in ("saved_model", "data"):
-            _make_room(workdir / name)
             (workdir / name).mkdir(parents=True, exist_ok=True)
         _link_data(workdir / "data", world, data)
-
-
-def _make_room(folder: Path) -> None:
-    """A file may have been handed in under the name of a folder."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
 
 
 def _link_data(folder: Path, world: World, data: Path | None) -> None:

@@ -107,6 +107,26 @@ def test_world_s_data_replace_those_handed_in(data: Path, tmp_path: Path) -> Non
     assert len(np.load(tmp_path / "work" / "lab" / "data" / "val-labels-batch.npy")) == 200
 
 
+def test_a_folder_in_the_way_of_the_data_is_replaced(data: Path, tmp_path: Path) -> None:
+    world, root = build_world(data, tmp_path / "world"), tmp_path / "in"
+    (root / "lab" / "data" / "val-labels-batch.npy").mkdir(parents=True)
+    (root / "lab" / "data" / "val-labels-batch.npy" / "a.txt").write_text("in the way")
+    copy_of(root, tmp_path / "work", world)
+    assert len(np.load(tmp_path / "work" / "lab" / "data" / "val-labels-batch.npy")) == 200
+
+
+def test_one_notebook_s_trouble_stays_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("something unforeseen")
+
+    monkeypatch.setattr(run, "run_notebook", fails)
+    write_notebook(tmp_path / "in" / "simplenn-cifar10.ipynb", {"net": "SimpleNN = nn.Conv2d(3, 8, 5)"})
+    submission, world = find_submission(tmp_path / "in"), build_world(data, tmp_path / "world")
+    asyncio.run(execute(submission, tmp_path / "out", tmp_path / "work", world, Limits()))
+    fault = json.loads((tmp_path / "out" / "lab1" / "grader-fault.json").read_text())
+    assert fault["reason"] == "the grader met an error of its own (RuntimeError: something unforeseen)"
+
+
 def test_unreadable_notebooks_are_not_run(data: Path, tmp_path: Path) -> None:
     found = Found("lab1", tmp_path / "simplenn-cifar10.ipynb", "its name", "it is broken")
     submission = Submission(tmp_path, {"lab1": found}, None, None, ())
