@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from grader.execution.sandbox.server import fork_server
 from grader.execution.sandbox.tiers import TIERS, Isolation, choose
 from grader.execution.world import CourseDataError, build_world
 from grader.submission.find import SubmissionError, find_submission
+
+LINE = 96  # characters of a line of the header
 
 
 class PipelineError(Exception):
@@ -88,7 +91,7 @@ class Options:
             f"submission: {self.submission or 'the sample submission'}",
             f"data: {self.data or 'the embedded data set'}   labels: {self.labels or self._default_labels()}",
             f"device: {'cuda' if self.cuda else 'cpu'}",
-            f"isolation: {self.sandbox.describe()}",
+            *textwrap.wrap(f"isolation: {self.sandbox.describe()}", LINE, subsequent_indent="  "),
         ]
 
     def _default_labels(self) -> str:

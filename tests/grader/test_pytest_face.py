@@ -232,7 +232,7 @@ def test_a_kernel_that_dies_costs_only_what_comes_after(broken: Graded) -> None:
         (["--labels", "nowhere.csv"], "*--labels nowhere.csv: there is no such file or folder*"),
         (["--device", "tpu"], "*argument --device: invalid choice: 'tpu'*"),
         (["--out", "a-file"], "*--out a-file is a file; it must be a folder*"),
-        (["--cell-timeout", "-1"], "*--cell-timeout -1: expected a number of seconds above 0*"),
+        (["--cell-timeout", "-1"], "*--cell-timeout -1: expected a number above 0*"),
         (["--data", "data", "--labels", "heldout.csv"], "*--labels belong to other course data than --data*"),
     ],
 )
