@@ -55,9 +55,9 @@ def handle(grader: socket.socket) -> None:
     ending = _watch(grader, policy, child, groups)
     if not ending["why"] and cgroups.out_of_memory(groups):
         ending["why"] = "memory"
-    cgroups.leave(groups)
     with contextlib.suppress(OSError):  # the grader is gone
         grader.send(json.dumps({"ended": ending}).encode())
+    cgroups.leave(groups)  # takes a while, and nobody waits for it
 
 
 # -- three ways to start -----------------------------------------------------------------------------------------------
