@@ -314,7 +314,7 @@ def stock(tier: str, folder: Path, source: str) -> tuple[str, AsyncKernelManager
 
 
 def test_stock_client_needs_nothing_but_the_kernelspec(tier: str, tmp_path: Path) -> None:
-    text, manager = stock(tier, tmp_path, "import os; print(6 * 7, os.path.exists('/work'), os.getpid() < 50)")
+    text, manager = stock(tier, tmp_path, f"import os; print(6 * 7, os.path.exists({__file__!r}), os.getpid() < 50)")
     assert isinstance(manager.provisioner, SandboxProvisioner) or manager.provisioner is None
     assert text.startswith("42 ")
     if tier in JAILED:
