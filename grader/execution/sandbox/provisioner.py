@@ -31,7 +31,7 @@ from grader.execution.sandbox.surroundings import lay_out, policy
 from grader.execution.sandbox.tiers import choose, lacking
 
 CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
-ENDING_SECONDS, START_SECONDS = 10.0, 120.0
+ENDING_SECONDS, START_SECONDS = 40.0, 120.0
 MAX_POLICY = 1 << 17  # as jail.supervise reads it
 
 

@@ -87,11 +87,17 @@ def cpu_seconds(groups: list[Path]) -> float:
     return 0.0
 
 
-def leave(groups: list[Path]) -> None:
-    """Go back to where this process came from, and take away its groups and those that others left."""
+def step_out(groups: list[Path]) -> None:
+    """Go back to where this process came from; what it started stays. It must not wait for a share of theirs."""
     for group in groups:
         with contextlib.suppress(OSError):
             (group.parent / MEMBERS).write_text(str(os.getpid()))
+
+
+def leave(groups: list[Path]) -> None:
+    """Take away this process's groups and those that others left."""
+    step_out(groups)
+    for group in groups:
         for left in group.parent.glob(f"{NAME}*"):
             with contextlib.suppress(OSError):  # in use
                 left.rmdir()

@@ -50,6 +50,7 @@ def handle(grader: socket.socket) -> None:
         cgroups.leave(groups)
         grader.send(json.dumps({"failed": str(error)}).encode())
         return
+    cgroups.step_out(groups)
     for descriptor in sockets:
         os.close(descriptor)
     ending = _watch(grader, policy, child, groups)
