@@ -4,8 +4,8 @@ import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from rich.console import Console
 
 from fixtures import embedded
 from reference.data import DataError
-from reference.experiment import Answers, Plans, Runs, Setting, train_all, write_record
-from reference.training import Splits, choose_device, load_splits
+from reference.experiment import Answers, Job, Meter, Plans, Runs, Setting, jobs, meter, total_cost, train_all
+from reference.record import make_record, write_record
+from reference.speed import choose_device, has_bfloat16, keep_freed_memory
+from reference.training import Splits, load_splits
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,21 @@ def parser(lab: Lab) -> argparse.ArgumentParser:
     result.add_argument("--epochs", type=at_least_one, default=lab.epochs, help="of each run (default: %(default)s)")
     out = Path("runs") / lab.name
     result.add_argument("--out", type=Path, metavar="DIR", default=out, help="results (default: %(default)s)")
-    result.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
-    result.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     result.add_argument("--resume", action="store_true", help="go on from the checkpoints of a killed run in --out")
+    add_common_options(result)
     lab.add_options(result)
     return result
+
+
+def add_common_options(parser: argparse.ArgumentParser, seeds: int = 1) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
+    parser.add_argument("--seeds", type=at_least_one, default=seeds, help="runs of each kind (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="compute in bfloat16 (default: where the processor or GPU multiplies it in hardware)",
+    )
 
 
 def main(lab: Lab, arguments: Sequence[str] | None = None) -> int:
@@ -72,26 +84,51 @@ def main(lab: Lab, arguments: Sequence[str] | None = None) -> int:
 
 
 def run(lab: Lab, options: argparse.Namespace, command: str) -> None:
+    keep_freed_memory()
+    choose_device(options.device)
     with ExitStack() as stack:
-        data = options.data
-        if data is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            data = folder / "data"
-            embedded.build(data, folder / "heldout.csv")
-        setting = Setting(data, options.epochs, options.seed, options.device, options.out, options.resume)
-        choose_device(setting.device)
-        splits = load_splits(setting.data)
+        data = options.data or stack.enter_context(embedded_data())
+        setting = setting_of(options, data)
+        splits = load_splits(data)
+        complete(options, splits)
         setting.out.mkdir(parents=True, exist_ok=True)
-        runs = train_all(lab.plans(options), splits, setting, Console(stderr=True))
-        answers = lab.answers(setting, splits, runs)
-    record = setting.out / f"{lab.name}.json"
-    write_record(record, lab.name, command, setting, splits, runs, answers)
+        planned = jobs(lab.plans(options), setting.seeds)
+        with meter(total_cost(planned), Console(stderr=True)) as shown:
+            answers = run_lab(lab, planned, setting, splits, shown, command)
+    show(answers, setting.out)
+
+
+def complete(options: argparse.Namespace, splits: Splits) -> None:
+    """Add to the options what depends on machine and data, for `Lab.plans`."""
+    if options.bfloat16 is None:
+        options.bfloat16 = has_bfloat16(choose_device(options.device))
+    options.train_images = len(splits.train_labels)
+
+
+def setting_of(options: argparse.Namespace, data: Path) -> Setting:
+    seeds = tuple(range(options.seed, options.seed + options.seeds))
+    return Setting(data, options.epochs, seeds, options.device, options.out, options.resume)
+
+
+@contextmanager
+def embedded_data() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        embedded.build(Path(folder) / "data", Path(folder) / "heldout.csv")
+        yield Path(folder) / "data"
+
+
+def run_lab(lab: Lab, planned: Sequence[Job], setting: Setting, splits: Splits, shown: Meter, command: str) -> Answers:
+    """Train what was planned, and write record, plots and whatever else the lab's answers write to `setting.out`."""
+    runs = train_all(planned, splits, setting, shown)
+    answers = lab.answers(setting, splits, runs)
+    record = make_record(lab.name, command, setting, splits, runs, answers)
+    write_record(record, setting.out / f"{lab.name}.json")
     lab.plots(runs, setting.out)
-    show(answers, record)
+    return answers
 
 
-def show(answers: Answers, record: Path) -> None:
+def show(answers: Answers, out: Path) -> None:
     console = Console(highlight=False)
     for question, figures in answers.items():
         console.print(f"[bold]{question}[/bold]  {figures['answer']}")
-    console.print(f"Record, plots and checkpoints: {record.parent}", soft_wrap=True)
+    console.print(f"Record, plots and checkpoints: {out}", soft_wrap=True)

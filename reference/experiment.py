@@ -1,29 +1,33 @@
-"""A lab as an experiment: planned training runs, answers to lettered questions, and a record of how they came about."""
+"""A lab as an experiment: planned training runs, each with several seeds, and what came of them."""
 
-import json
-import math
-import os
-import platform
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from torch import nn
 
-from reference.training import History, Recipe, Splits, choose_device, seeded, train
+from reference.summary import Summary, summary
+from reference.training import History, Recipe, Splits, seeded, train_together
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A training run to be made: a fresh net, seeded by the recipe's seed, and the recipe."""
+    """A training run to be made: a fresh net, seeded by the recipe's seed, and the recipe.
+
+    Plans of one `group` train together on the same batches. `cost` is how long an epoch takes, in epochs of a SimpleNN;
+    it serves the estimate of the time left. `seeds` bounds the number of seeds, for what takes long.
+    """
 
     make_net: Callable[[], nn.Module]
     recipe: Recipe
+    group: str = ""
+    cost: float = 1.0
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,136 +40,162 @@ class Run:
 
 
 Plans = Mapping[str, Plan]
-Runs = Mapping[str, Run]
+Runs = Mapping[str, Sequence[Run]]  # name of the plan -> one run for each seed
 Answers = dict[str, dict[str, Any]]  # lettered question -> {"answer": sentence, figure: number, ...}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a lab's command was asked for: the data folder, epochs of each run, seed, device, folder of results."""
+    """What a lab's command was asked for: the data folder, epochs of each run, seeds, device, folder of results."""
 
     data: Path
     epochs: int
-    seed: int
+    seeds: tuple[int, ...]
     device: str
     out: Path
     resume: bool = False
 
 
-def checkpoint_path(setting: Setting, name: str) -> Path:
-    """The best net of the run `name`."""
-    return setting.out / f"{name}.pth"
+def checkpoint_path(setting: Setting, name: str, seed: int) -> Path:
+    """The best net of the run `name` with `seed`."""
+    return setting.out / f"{file_name(name)}-seed{seed}.pth"
 
 
-def train_all(plans: Plans, splits: Splits, setting: Setting, console: Console) -> dict[str, Run]:
-    """Train every plan in turn, with one progress bar over all epochs. Errors are those of `training.train`."""
-    runs: dict[str, Run] = {}
+def state_path(setting: Setting, name: str, seed: int) -> Path:
+    """What a run, or a group of runs, needs to go on after a kill."""
+    return setting.out / f"{file_name(name)}-seed{seed}.state"
+
+
+def file_name(name: str) -> str:
+    """Without spaces and commas: "label smoothing 0.1" -> "label-smoothing-0.1"."""
+    return "-".join(name.replace(",", " ").split())
+
+
+@dataclass(frozen=True)
+class Job:
+    """Plans that train together, with one seed; `name` is their group's, or the only plan's."""
+
+    name: str
+    seed: int
+    plans: Plans
+
+    @property
+    def epochs(self) -> int:
+        return next(iter(self.plans.values())).recipe.epochs
+
+    @property
+    def cost(self) -> float:
+        """Of one epoch."""
+        return sum(plan.cost for plan in self.plans.values())
+
+
+def jobs(plans: Plans, seeds: Sequence[int]) -> list[Job]:
+    """One job for each seed and group, seed by seed, so that a run cut short has every item at least once."""
+    result = []
+    for number, seed in enumerate(seeds):
+        groups: dict[str, dict[str, Plan]] = {}
+        for name, plan in plans.items():
+            if plan.seeds is None or number < plan.seeds:
+                groups.setdefault(plan.group or name, {})[name] = replace(plan, recipe=replace(plan.recipe, seed=seed))
+        result += [Job(name, seed, members) for name, members in groups.items()]
+    return result
+
+
+class Meter:
+    """One progress bar over all epochs, weighted by what they cost, with an estimate of the time left."""
+
+    def __init__(self, progress: Progress, total: float) -> None:
+        self.progress = progress
+        self.task = progress.add_task("", total=total, left="")
+        self.total = total
+        self.completed = 0.0
+        self.trained = 0.0  # since the start; the rest of `completed` was found done
+        self.started = perf_counter()
+
+    def epoch(self, description: str, cost: float) -> None:
+        """One epoch more is trained."""
+        self.completed += cost
+        self.trained += cost
+        seconds = (perf_counter() - self.started) * (self.total - self.completed) / self.trained
+        left = f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
+        self.progress.update(self.task, description=description, completed=self.completed, left=left)
+
+    def found(self, cost: float) -> None:
+        """So much was trained in an earlier run."""
+        self.completed += cost
+        self.progress.update(self.task, completed=self.completed)
+
+
+@contextmanager
+def meter(total: float, console: Console) -> Iterator[Meter]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs"),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=sum(plan.recipe.epochs for plan in plans.values()))
-        done = 0
-        for name, plan in plans.items():
-            progress.update(task, description=name, completed=done)
+        yield Meter(progress, total)
 
-            def show(history: History, name: str = name, done: int = done) -> None:
-                accuracy = f"{name}: validation accuracy {history.val_accuracy[-1]:.3f}"
-                progress.update(task, description=accuracy, completed=done + history.epochs)
 
-            net = seeded(plan.make_net, plan.recipe.seed)
-            history = train(
-                net,
-                splits,
-                plan.recipe,
-                on_epoch=show,
-                checkpoint=checkpoint_path(setting, name),
-                resume=setting.resume,
-                device=setting.device,
-            )
-            runs[name] = Run(plan.recipe, history, net.cpu())
-            done += plan.recipe.epochs
-            progress.update(task, completed=done)
+def total_cost(planned: Sequence[Job]) -> float:
+    return sum(job.cost * job.epochs for job in planned)
+
+
+def train_all(planned: Sequence[Job], splits: Splits, setting: Setting, shown: Meter) -> Runs:
+    """Train every job in turn. Errors are those of `training.train_together`."""
+    runs: dict[str, list[Run]] = {}
+    for job in planned:
+        for name, run in train_job(job, splits, setting, shown).items():
+            runs.setdefault(name, []).append(run)
     return runs
 
 
-def standard_error(accuracy: float, count: int) -> float:
-    """Standard error of a fraction measured on `count` images, by the binomial distribution."""
-    return math.sqrt(accuracy * (1 - accuracy) / count)
+def train_job(job: Job, splits: Splits, setting: Setting, shown: Meter) -> dict[str, Run]:
+    names = list(job.plans)
+    recipes = [plan.recipe for plan in job.plans.values()]
+    nets = [seeded(plan.make_net, job.seed) for plan in job.plans.values()]
+    trained = 0
 
+    def on_epoch(histories: list[History]) -> None:
+        nonlocal trained
+        trained += 1
+        best = max(history.val_accuracy[-1] for history in histories)
+        shown.epoch(f"{job.name}, seed {job.seed}: validation accuracy {best:.3f}", job.cost)
 
-def compare(accuracy: float, other: float, count: int) -> str:
-    """How `accuracy` stands to `other`, both measured on `count` images: "higher", "lower" or "the same within noise".
-
-    Noise is two standard errors of the difference of two independent fractions.
-    """
-    noise = 2 * math.hypot(standard_error(accuracy, count), standard_error(other, count))
-    if abs(accuracy - other) <= noise:
-        return "the same within noise"
-    return "higher" if accuracy > other else "lower"
-
-
-def hardware(device: torch.device) -> dict[str, Any]:
-    """Processor, cores that this process may use, PyTorch's threads, and the GPU where one trains."""
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    histories = train_together(
+        nets,
+        splits,
+        recipes,
+        on_epoch=on_epoch,
+        checkpoints_at=[checkpoint_path(setting, name, job.seed) for name in names],
+        state_at=state_path(setting, job.name, job.seed),
+        resume=setting.resume,
+        device=setting.device,
+    )
+    shown.found((job.epochs - trained) * job.cost)
     return {
-        "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
+        name: Run(recipe, history, net.cpu())
+        for name, recipe, history, net in zip(names, recipes, histories, nets, strict=True)
     }
 
 
-def processor_name() -> str:
-    """The processor's own name where Linux tells it, else the platform's."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def best(runs: Sequence[Run]) -> Summary:
+    """Best validation accuracy of each seed."""
+    return summary([run.history.best_val_accuracy for run in runs])
 
 
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
+def last(runs: Sequence[Run]) -> Summary:
+    """Validation accuracy of each seed after the last epoch."""
+    return summary([run.history.val_accuracy[-1] for run in runs])
 
 
-def without_nan(value: Any) -> Any:
-    """Replace NaN and infinities (losses of a run that diverged) by None, which JSON can hold."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def last_training(runs: Sequence[Run]) -> Summary:
+    """Training accuracy of each seed in the last epoch."""
+    return summary([run.history.train_accuracy[-1] for run in runs])
 
 
-def describe_run(run: Run) -> dict[str, Any]:
-    return {
-        "recipe": asdict(run.recipe),
-        "best_val_accuracy": run.history.best_val_accuracy,
-        "best_epoch": run.history.best_epoch,
-        "history": asdict(run.history),
-    }
-
-
-def write_record(
-    path: Path, lab: str, command: str, setting: Setting, splits: Splits, runs: Runs, answers: Answers
-) -> None:
-    """Write everything needed to read, check and repeat the results, as JSON."""
-    record = {
-        "lab": lab,
-        "command": command,
-        "seed": setting.seed,
-        "epochs": setting.epochs,
-        "data": {"train_images": len(splits.train_labels), "val_images": len(splits.val_labels)},
-        "hardware": hardware(choose_device(setting.device)),
-        "versions": versions(),
-        "answers": answers,
-        "runs": {name: describe_run(run) for name, run in runs.items()},
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def gap(runs: Sequence[Run]) -> Summary:
+    """Training minus validation accuracy of the last epoch, of each seed."""
+    return summary([run.history.train_accuracy[-1] - run.history.val_accuracy[-1] for run in runs])

@@ -6,6 +6,7 @@ python -m reference.lab1 --data data --epochs 30
 import math
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import torch
 
 from reference import cli, plots
-from reference.experiment import Answers, Plan, Run, Runs, Setting, checkpoint_path, compare, standard_error
+from reference.experiment import Answers, Plan, Run, Runs, Setting, best, checkpoint_path, gap, last, last_training
 from reference.layers import layers
 from reference.models import CLASSES, SimpleNN, count_parameters
 from reference.preprocessing import normalise
+from reference.summary import compare, standard_error, summary
 from reference.training import Recipe, Splits, choose_device
 
 BAR = 0.65  # validation accuracy that the assignment expects
@@ -34,11 +36,11 @@ EXPECTED_PARAMETERS = {
 
 def plans(options: Namespace) -> dict[str, Plan]:
     """The course's recipe, and the same with the learning rate divided by ten after each third of the epochs."""
-    recipe = Recipe(epochs=options.epochs, seed=options.seed)
+    recipe = Recipe(epochs=options.epochs, channels_last=True, bfloat16=options.bfloat16)
     decay_epochs = max(1, round(options.epochs / 3))
     return {
-        "constant": Plan(SimpleNN, recipe),
-        "decay": Plan(SimpleNN, replace(recipe, decay_epochs=decay_epochs, decay=0.1)),
+        "constant": Plan(SimpleNN, recipe, group="plain"),
+        "decay": Plan(SimpleNN, replace(recipe, decay_epochs=decay_epochs, decay=0.1), group="plain"),
     }
 
 
@@ -46,9 +48,9 @@ def answers(setting: Setting, splits: Splits, runs: Runs) -> Answers:
     return {
         "lab1.a": model_check(),
         "lab1.b": preprocessing_check(splits),
-        "lab1.c": loader_check(splits, runs["constant"].recipe),
+        "lab1.c": loader_check(splits, runs["constant"][0].recipe),
         "lab1.d": device_check(setting),
-        "lab1.e": objective(runs["constant"].recipe),
+        "lab1.e": objective(runs["constant"][0].recipe),
         "lab1.f": pipeline(setting, runs["constant"]),
         "lab1.g": training(splits, runs["constant"]),
         "lab1.h": decay(splits, runs["constant"], runs["decay"]),
@@ -137,8 +139,9 @@ def objective(recipe: Recipe) -> dict[str, Any]:
     return {"answer": sentence, "loss": "cross_entropy", "optimizer": "SGD", "recipe": asdict(recipe)}
 
 
-def pipeline(setting: Setting, run: Run) -> dict[str, Any]:
-    checkpoint = checkpoint_path(setting, "constant")
+def pipeline(setting: Setting, runs: Sequence[Run]) -> dict[str, Any]:
+    run = runs[0]
+    checkpoint = checkpoint_path(setting, "constant", run.recipe.seed)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     per_epoch = run.history.seconds / run.history.epochs
     sentence = (
@@ -149,60 +152,62 @@ def pipeline(setting: Setting, run: Run) -> dict[str, Any]:
     return {"answer": sentence, "checkpoint_keys": list(state), "seconds_per_epoch": per_epoch}
 
 
-def training(splits: Splits, run: Run) -> dict[str, Any]:
-    history = run.history
-    best, last_train, last_val = history.best_val_accuracy, history.train_accuracy[-1], history.val_accuracy[-1]
-    lowest = history.val_loss.index(min(history.val_loss))
-    error = standard_error(best, len(splits.val_labels))
-    gap = last_train - last_val
+def training(splits: Splits, runs: Sequence[Run]) -> dict[str, Any]:
+    initial = summary([run.history.initial_loss for run in runs])
+    lowest = summary([min(run.history.val_loss) for run in runs])
+    final = summary([run.history.val_loss[-1] for run in runs])
+    epochs = [run.history.val_loss.index(min(run.history.val_loss)) + 1 for run in runs]
     sentence = (
-        f"The initial loss is {history.initial_loss:.4f}, near ln({CLASSES}) = {math.log(CLASSES):.4f}: ten classes "
-        f"taken for equally likely. After {history.epochs} epochs training accuracy is {last_train:.1%}, validation "
-        f"accuracy {last_val:.1%} (best {best:.1%} ± {error:.1%}), a gap of {100 * gap:.1f} points; validation loss is "
-        f"lowest, {history.val_loss[lowest]:.3f}, after epoch {lowest + 1} and {history.val_loss[-1]:.3f} at the end: "
-        f"the net {'overfits' if gap > 0.03 else 'does not overfit yet'}."
+        f"The initial loss is {initial.mean:.4f}, near ln({CLASSES}) = {math.log(CLASSES):.4f}: ten classes taken for "
+        f"equally likely. After {runs[0].history.epochs} epochs training accuracy is {last_training(runs)}, validation "
+        f"accuracy {last(runs)} (best {best(runs)}), a gap of {100 * gap(runs).mean:.1f} points; validation loss is "
+        f"lowest, {lowest.mean:.3f}, after epoch {spoken(epochs)} and {final.mean:.3f} at the end: the net "
+        f"{'overfits' if gap(runs).mean > 0.03 else 'does not overfit yet'}."
     )
     return {
         "answer": sentence,
-        "initial_loss": history.initial_loss,
+        "initial_loss": initial,
         "ln_classes": math.log(CLASSES),
-        "train_accuracy": last_train,
-        "val_accuracy": last_val,
-        "best_val_accuracy": best,
-        "best_val_accuracy_standard_error": error,
-        "gap": gap,
-        "epoch_of_lowest_val_loss": lowest,
+        "train_accuracy": last_training(runs),
+        "val_accuracy": last(runs),
+        "best_val_accuracy": best(runs),
+        "standard_error_of_one_run": standard_error(best(runs).mean, len(splits.val_labels)),
+        "gap": gap(runs),
+        "epochs_of_lowest_val_loss": epochs,
         "bar": BAR,
-        "bar_met": best >= BAR,
+        "bar_met": best(runs).mean >= BAR,
     }
 
 
-def decay(splits: Splits, constant: Run, decayed: Run) -> dict[str, Any]:
-    best = {"constant": constant.history.best_val_accuracy, "decay": decayed.history.best_val_accuracy}
-    last = {"constant": constant.history.val_accuracy[-1], "decay": decayed.history.val_accuracy[-1]}
-    after = decayed.recipe.decay_epochs or 0
+def spoken(epochs: Sequence[int]) -> str:
+    """ "9", or "9 to 12" where the seeds differ."""
+    return f"{min(epochs)}" if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
+
+
+def decay(splits: Splits, constant: Sequence[Run], decayed: Sequence[Run]) -> dict[str, Any]:
+    named = {"constant": constant, "decay": decayed}
+    after = decayed[0].recipe.decay_epochs or 0
     moves = {
-        "constant": mean_change(constant.history.val_accuracy[after:]),
-        "decay": mean_change(decayed.history.val_accuracy[after:]),
+        name: summary([mean_change(run.history.val_accuracy[after:]) for run in runs]) for name, runs in named.items()
     }
-    verdict = compare(best["decay"], best["constant"], len(splits.val_labels))
+    verdict = compare(best(decayed), best(constant), len(splits.val_labels))
     sentence = (
         f"With the learning rate divided by ten after every {after} epochs the best validation accuracy is "
-        f"{best['decay']:.1%} against {best['constant']:.1%} without ({verdict}), the last {last['decay']:.1%} against "
-        f"{last['constant']:.1%}; from the first decay on it moves by {100 * moves['decay']:.2f} points from epoch to "
-        f"epoch against {100 * moves['constant']:.2f}, and training accuracy ends at "
-        f"{decayed.history.train_accuracy[-1]:.1%} against {constant.history.train_accuracy[-1]:.1%}."
+        f"{best(decayed)} against {best(constant)} without ({verdict}), the last {last(decayed)} against "
+        f"{last(constant)}; from the first decay on it moves by {100 * moves['decay'].mean:.2f} points from epoch to "
+        f"epoch against {100 * moves['constant'].mean:.2f}, and training accuracy ends at {last_training(decayed)} "
+        f"against {last_training(constant)}."
     )
     return {
         "answer": sentence,
-        "best_val_accuracy": best,
-        "last_val_accuracy": last,
+        "best_val_accuracy": {name: best(runs) for name, runs in named.items()},
+        "last_val_accuracy": {name: last(runs) for name, runs in named.items()},
         "mean_change_per_epoch_after_decay": moves,
         "decay_epochs": after,
-        "decay": decayed.recipe.decay,
+        "decay": decayed[0].recipe.decay,
         "verdict": verdict,
         "bar": BAR,
-        "bar_met": best["decay"] >= BAR,
+        "bar_met": best(decayed).mean >= BAR,
     }
 
 
@@ -214,8 +219,7 @@ def mean_change(accuracies: list[float]) -> float:
 
 def draw(runs: Runs, out: Path) -> None:
     figure, (left, right) = plots.new_figure(2)
-    history = runs["constant"].history
-    curves = {"training": history.train_accuracy, "validation": history.val_accuracy}
+    curves = {"training": plots.mean_training(runs["constant"]), "validation": plots.mean_validation(runs["constant"])}
     plots.accuracy_curves(left, curves, "(g) Constant learning rate", bar=BAR)
     labels = {"constant": "constant learning rate", "decay": "divided by ten after each third"}
     plots.accuracy_curves(right, plots.validation(runs, labels), "(h) Validation with and without decay", bar=BAR)

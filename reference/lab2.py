@@ -7,7 +7,7 @@ Runs that two questions share (BN at learning rate 0.01, for instance) are train
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from reference import cli, plots
-from reference.experiment import Answers, Plan, Run, Runs, Setting, compare, standard_error
+from reference.experiment import Answers, Plan, Run, Runs, Setting, best, gap, last, last_training
 from reference.models import SimpleNN, Swish
+from reference.summary import Summary, compare, summary
 from reference.training import Recipe, Splits
 
 BAR = 0.70  # validation accuracy that the assignment asks for
@@ -29,6 +30,9 @@ USABLE_LOSS = 0.05  # accuracy that a learning rate may cost and still count as 
 NEAR_ZERO = 1e-3  # absolute value below which a weight counts as near zero
 HISTOGRAM_RANGE = 0.2  # of weights, to both sides of zero
 HISTOGRAM_BINS = 81
+# Time of an epoch, as a multiple of SimpleNN's without BN.
+BN_COST = 2.0
+SWISH_COST = 5.0
 
 
 def with_bn() -> nn.Module:
@@ -41,21 +45,17 @@ def with_bn_and_swish() -> nn.Module:
 
 def plans(options: Namespace) -> dict[str, Plan]:
     """Every run of the lab. A name says what sets the run apart from BN, augmentation, learning rate 0.01, L2 1e-4."""
-    plain = Recipe(epochs=options.epochs, seed=options.seed)
+    plain = Recipe(epochs=options.epochs, channels_last=True, bfloat16=options.bfloat16)
     recipe = replace(plain, augment=True)
-    result = {
-        "no-augmentation": Plan(SimpleNN, plain),
-        "no-bn-lr-0.01": Plan(SimpleNN, recipe),
-        "swish-lr-0.1": Plan(with_bn_and_swish, replace(recipe, lr=0.1)),
-    }
-    for lr in LARGER_RATES:
-        result[f"no-bn-lr-{lr:g}"] = Plan(SimpleNN, replace(recipe, lr=lr))
-    for lr in LEARNING_RATES:
-        result[rate_run(lr)] = Plan(with_bn, replace(recipe, lr=lr))
-    for strength in L2_STRENGTHS:
-        result[l2_run(strength)] = Plan(with_bn, replace(recipe, weight_decay=strength))
-    for strength in L1_STRENGTHS:
-        result[l1_run(strength)] = Plan(with_bn, replace(recipe, weight_decay=0.0, l1=strength))
+    result = {"no-augmentation": Plan(SimpleNN, plain)}
+    for lr in (0.01, *LARGER_RATES):
+        result[f"no-bn-lr-{lr:g}"] = Plan(SimpleNN, replace(recipe, lr=lr), group="no-bn")
+    normalised = {rate_run(lr): replace(recipe, lr=lr) for lr in LEARNING_RATES}
+    normalised |= {l2_run(strength): replace(recipe, weight_decay=strength) for strength in L2_STRENGTHS}
+    normalised |= {l1_run(strength): replace(recipe, weight_decay=0.0, l1=strength) for strength in L1_STRENGTHS}
+    for name, its_recipe in normalised.items():
+        result[name] = Plan(with_bn, its_recipe, group="bn", cost=BN_COST)
+    result["swish-lr-0.1"] = Plan(with_bn_and_swish, replace(recipe, lr=0.1), cost=SWISH_COST)
     return result
 
 
@@ -85,21 +85,11 @@ def answers(setting: Setting, splits: Splits, runs: Runs) -> Answers:
     }
 
 
-def best(run: Run) -> float:
-    return run.history.best_val_accuracy
-
-
-def gap(run: Run) -> float:
-    """Training minus validation accuracy of the last epoch."""
-    return run.history.train_accuracy[-1] - run.history.val_accuracy[-1]
-
-
 def pair(runs: Runs, changed: str, base: str, count: int) -> dict[str, Any]:
     """Figures that every comparison of two runs reports; the verdict is that of `changed` against `base`."""
     return {
-        "best_val_accuracy": {changed: best(runs[changed]), base: best(runs[base])},
-        "standard_error": standard_error(best(runs[changed]), count),
-        "gap": {changed: gap(runs[changed]), base: gap(runs[base])},
+        "best_val_accuracy": {name: best(runs[name]) for name in (changed, base)},
+        "gap": {name: gap(runs[name]) for name in (changed, base)},
         "verdict": compare(best(runs[changed]), best(runs[base]), count),
     }
 
@@ -108,9 +98,9 @@ def augmentation(runs: Runs, count: int) -> dict[str, Any]:
     figures = pair(runs, "no-bn-lr-0.01", "no-augmentation", count)
     augmented, plain = runs["no-bn-lr-0.01"], runs["no-augmentation"]
     sentence = (
-        f"With random crops and flips the best validation accuracy is {best(augmented):.1%}, without {best(plain):.1%} "
+        f"With random crops and flips the best validation accuracy is {best(augmented)}, without {best(plain)} "
         f"({figures['verdict']}); the gap between training and validation accuracy at the end is "
-        f"{100 * gap(augmented):.1f} points against {100 * gap(plain):.1f}."
+        f"{100 * gap(augmented).mean:.1f} points against {100 * gap(plain).mean:.1f}."
     )
     return {"answer": sentence, **figures}
 
@@ -118,8 +108,8 @@ def augmentation(runs: Runs, count: int) -> dict[str, Any]:
 def batch_norm(runs: Runs, count: int) -> dict[str, Any]:
     figures = pair(runs, "bn-lr-0.01", "no-bn-lr-0.01", count)
     sentence = (
-        f"With BN after each convolution the best validation accuracy is {best(runs['bn-lr-0.01']):.1%}, without "
-        f"{best(runs['no-bn-lr-0.01']):.1%} ({figures['verdict']}), both at learning rate 0.01."
+        f"With BN after each convolution the best validation accuracy is {best(runs['bn-lr-0.01'])}, without "
+        f"{best(runs['no-bn-lr-0.01'])} ({figures['verdict']}), both at learning rate 0.01."
     )
     return {"answer": sentence, **figures}
 
@@ -130,13 +120,13 @@ def larger_rates(runs: Runs) -> dict[str, Any]:
             "lr": lr,
             "bn": best(runs[rate_run(lr)]),
             "no_bn": best(runs[f"no-bn-lr-{lr:g}"]),
-            "bn_first_epoch": runs[rate_run(lr)].history.val_accuracy[0],
-            "no_bn_first_epoch": runs[f"no-bn-lr-{lr:g}"].history.val_accuracy[0],
+            "bn_first_epoch": first(runs[rate_run(lr)]),
+            "no_bn_first_epoch": first(runs[f"no-bn-lr-{lr:g}"]),
         }
         for lr in (*LARGER_RATES, 0.01)
     ]
     largest = {net: largest_usable_rate(runs, net) for net in ("bn", "no-bn")}
-    rows = "; ".join(f"{row['lr']:g}: {row['bn']:.1%} with BN, {row['no_bn']:.1%} without" for row in table)
+    rows = "; ".join(f"{row['lr']:g}: {row['bn']} with BN, {row['no_bn']} without" for row in table)
     sentence = (
         f"Best validation accuracy by learning rate: {rows}. The largest rate that costs at most "
         f"{100 * USABLE_LOSS:.0f} points against the same net at 0.01 is {largest['bn']:g} with BN and "
@@ -147,15 +137,20 @@ def larger_rates(runs: Runs) -> dict[str, Any]:
 
 def largest_usable_rate(runs: Runs, net: str) -> float:
     """The largest rate at which the best accuracy of `net` falls at most USABLE_LOSS below its own at 0.01."""
-    enough = best(runs[f"{net}-lr-0.01"]) - USABLE_LOSS
-    return max(lr for lr in (*LARGER_RATES, 0.01) if best(runs[f"{net}-lr-{lr:g}"]) >= enough)
+    enough = best(runs[f"{net}-lr-0.01"]).mean - USABLE_LOSS
+    return max(lr for lr in (*LARGER_RATES, 0.01) if best(runs[f"{net}-lr-{lr:g}"]).mean >= enough)
+
+
+def first(runs: Sequence[Run]) -> Summary:
+    """Validation accuracy of each seed after the first epoch."""
+    return summary([run.history.val_accuracy[0] for run in runs])
 
 
 def swish(runs: Runs, count: int) -> dict[str, Any]:
     figures = pair(runs, "swish-lr-0.1", "bn-lr-0.1", count)
     sentence = (
-        f"With BN and learning rate 0.1 Swish reaches {best(runs['swish-lr-0.1']):.1%}, ReLU "
-        f"{best(runs['bn-lr-0.1']):.1%} ({figures['verdict']})."
+        f"With BN and learning rate 0.1 Swish reaches {best(runs['swish-lr-0.1'])}, ReLU "
+        f"{best(runs['bn-lr-0.1'])} ({figures['verdict']})."
     )
     return {"answer": sentence, **figures}
 
@@ -168,33 +163,33 @@ def sweep(
         {
             key: value,
             "best_val_accuracy": best(runs[run_name(value)]),
-            "last_val_accuracy": runs[run_name(value)].history.val_accuracy[-1],
-            "last_train_accuracy": runs[run_name(value)].history.train_accuracy[-1],
+            "last_val_accuracy": last(runs[run_name(value)]),
+            "last_train_accuracy": last_training(runs[run_name(value)]),
             "gap": gap(runs[run_name(value)]),
         }
         for value in values
     ]
-    return table, max(values, key=lambda value: best(runs[run_name(value)]))
+    return table, max(values, key=lambda value: best(runs[run_name(value)]).mean)
 
 
 def rate_sweep(runs: Runs, count: int) -> dict[str, Any]:
     table, winner = sweep(runs, LEARNING_RATES, rate_run, "lr")
     largest, smallest = (best(runs[rate_run(lr)]) for lr in (LEARNING_RATES[0], LEARNING_RATES[-1]))
     top = best(runs[rate_run(winner)])
-    rows = ", ".join(f"{row['lr']:g}: {row['best_val_accuracy']:.1%}" for row in table)
+    rows = ", ".join(f"{row['lr']:g}: {row['best_val_accuracy']}" for row in table)
     sentence = (
         f"Best validation accuracy by learning rate: {rows}. The best rate is {winner:g}; the largest, "
         f"{LEARNING_RATES[0]:g}, is {compare(largest, top, count)} and the smallest, {LEARNING_RATES[-1]:g}, "
         f"{compare(smallest, top, count)}."
     )
-    return {"answer": sentence, "table": table, "best_lr": winner, "bar": BAR, "bar_met": top >= BAR}
+    return {"answer": sentence, "table": table, "best_lr": winner, "bar": BAR, "bar_met": top.mean >= BAR}
 
 
 def l2_sweep(runs: Runs, count: int) -> dict[str, Any]:
     table, winner = sweep(runs, L2_STRENGTHS, l2_run, "weight_decay")
     top = best(runs[l2_run(winner)])
     alike = [s for s in L2_STRENGTHS if compare(best(runs[l2_run(s)]), top, count) == "the same within noise"]
-    rows = ", ".join(f"{row['weight_decay']:g}: {row['best_val_accuracy']:.1%}" for row in table)
+    rows = ", ".join(f"{row['weight_decay']:g}: {row['best_val_accuracy']}" for row in table)
     sentence = (
         f"Best validation accuracy by L2 strength at learning rate 0.01: {rows}. The best is {winner:g}; within noise "
         f"of it are {', '.join(f'{strength:g}' for strength in alike)}."
@@ -207,16 +202,16 @@ def weights(net: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in net.parameters() if parameter.ndim > 1])
 
 
-def distribution(run: Run) -> dict[str, Any]:
-    """Share of weights near zero, spread, and histogram of the last epoch's weights."""
-    values = weights(run.net)
-    histogram = torch.histc(values, bins=HISTOGRAM_BINS, min=-HISTOGRAM_RANGE, max=HISTOGRAM_RANGE)
+def distribution(runs: Sequence[Run]) -> dict[str, Any]:
+    """Share of weights near zero, spread, and histogram (of all seeds together) of the last epoch's weights."""
+    values = [weights(run.net) for run in runs]
+    histogram = torch.histc(torch.cat(values), bins=HISTOGRAM_BINS, min=-HISTOGRAM_RANGE, max=HISTOGRAM_RANGE)
     return {
-        "near_zero": (values.abs() < NEAR_ZERO).float().mean().item(),
-        "std": values.std().item(),
-        "largest": values.abs().max().item(),
+        "near_zero": summary([(each.abs() < NEAR_ZERO).float().mean().item() for each in values]),
+        "std": summary([each.std().item() for each in values]),
+        "largest": summary([each.abs().max().item() for each in values]),
         "histogram": histogram.int().tolist(),
-        "best_val_accuracy": best(run),
+        "best_val_accuracy": best(runs),
     }
 
 
@@ -225,10 +220,10 @@ def weight_distributions(runs: Runs) -> dict[str, Any]:
     by_run = {name: distribution(runs[name]) for name in names}
     l1, l2, none = by_run[l1_run(1e-4)], by_run[l2_run(1e-4)], by_run[l2_run(0.0)]
     sentence = (
-        f"At strength 1e-4 L1 leaves {l1['near_zero']:.1%} of the weights within {NEAR_ZERO:g} of zero, L2 "
-        f"{l2['near_zero']:.1%}, no penalty {none['near_zero']:.1%}; the standard deviation of the weights is "
-        f"{l1['std']:.3f}, {l2['std']:.3f} and {none['std']:.3f}. Best validation accuracy: "
-        f"{l1['best_val_accuracy']:.1%}, {l2['best_val_accuracy']:.1%} and {none['best_val_accuracy']:.1%}."
+        f"At strength 1e-4 L1 leaves {l1['near_zero']} of the weights within {NEAR_ZERO:g} of zero, L2 "
+        f"{l2['near_zero']}, no penalty {none['near_zero']}; the standard deviation of the weights is "
+        f"{l1['std'].mean:.3f}, {l2['std'].mean:.3f} and {none['std'].mean:.3f}. Best validation accuracy: "
+        f"{l1['best_val_accuracy']}, {l2['best_val_accuracy']} and {none['best_val_accuracy']}."
     )
     return {
         "answer": sentence,
@@ -257,7 +252,7 @@ def draw(runs: Runs, out: Path) -> None:
     strengths = {f"{strength:g}": best(runs[l2_run(strength)]) for strength in L2_STRENGTHS}
     plots.bars(panels[1], strengths, "(c)", "L2 strength")
     named = {"L1, 1e-4": l1_run(1e-4), "L2, 1e-4": l2_run(1e-4), "no penalty": l2_run(0.0)}
-    values = {label: weights(runs[name].net).tolist() for label, name in named.items()}
+    values = {label: weights(runs[name][0].net).tolist() for label, name in named.items()}
     plots.histograms(panels[2], values, HISTOGRAM_RANGE)
     plots.save(figure, out / "lab2-hyperparameters.png")
 

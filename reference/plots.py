@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reference.experiment import Runs
+from reference.experiment import Run, Runs
+from reference.summary import Summary
 
 # A palette that readers with colour blindness can tell apart: Okabe, Ito, "Color universal design", 2008.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -65,15 +67,27 @@ def mark(values: Sequence[float]) -> str:
     return "o" if len(values) == 1 else ""
 
 
+def mean_validation(runs: Sequence[Run]) -> list[float]:
+    """Validation accuracy by epoch, mean over the seeds."""
+    return [fmean(values) for values in zip(*(run.history.val_accuracy for run in runs), strict=True)]
+
+
+def mean_training(runs: Sequence[Run]) -> list[float]:
+    """Training accuracy by epoch, mean over the seeds."""
+    return [fmean(values) for values in zip(*(run.history.train_accuracy for run in runs), strict=True)]
+
+
 def validation(runs: Runs, names: Mapping[str, str]) -> dict[str, list[float]]:
-    """Validation accuracy of the runs named: label -> fractions by epoch, from run's name -> label."""
-    return {label: runs[name].history.val_accuracy for name, label in names.items()}
+    """Mean validation accuracy of the runs named: label -> fractions by epoch, from run's name -> label."""
+    return {label: mean_validation(runs[name]) for name, label in names.items()}
 
 
-def bars(panel: Axes, accuracies: Mapping[str, float], question: str, setting: str) -> None:
-    """Best validation accuracy in percent, one bar with its figure for each value of `setting`."""
-    drawn = panel.bar(list(accuracies), [100 * value for value in accuracies.values()], color=COLORS[0])
-    panel.bar_label(drawn, fmt="%.1f")
+def bars(panel: Axes, accuracies: Mapping[str, Summary], question: str, setting: str) -> None:
+    """Best validation accuracy in percent, one bar for each value of `setting`, with its mean and deviation."""
+    heights = [100 * value.mean for value in accuracies.values()]
+    errors = [100 * value.std for value in accuracies.values()]
+    drawn = panel.bar(list(accuracies), heights, yerr=errors, capsize=3, color=COLORS[0])
+    panel.bar_label(drawn, fmt="%.1f", padding=2)
     panel.set_title(f"{question} Best validation accuracy by {setting}")
     panel.set_xlabel(setting)
     panel.set_ylabel("accuracy, %")

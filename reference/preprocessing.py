@@ -4,6 +4,8 @@ Images stay in memory as the course's files hold them, uint8 (N, 32, 32, 3), and
 device that trains; no worker processes are needed.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,7 +26,7 @@ def normalise(images: Tensor) -> Tensor:
         raise ValueError(f"images: expected uint8 (N, H, W, 3), found {images.dtype} {tuple(images.shape)}")
     mean = torch.tensor(MEAN, device=images.device)
     std = torch.tensor(STD, device=images.device)
-    scaled = (images.float() / 255 - mean) / std  # (N, H, W, 3)
+    scaled = images.float().mul_(1 / (255 * std)).sub_(mean / std)  # (N, H, W, 3), in place: half the memory traffic
     return scaled.permute(0, 3, 1, 2)
 
 
@@ -44,13 +46,30 @@ def crop_and_flip(images: Tensor, rows: Tensor, columns: Tensor, flipped: Tensor
     return padded[image[:, None, None], row[:, :, None], column[:, None, :]]
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop with padding 4 (81 equally likely offsets) and random flip (probability 1/2), drawn for each image.
+@dataclass(frozen=True)
+class Augmentation:
+    """What random crop and flip drew for N images: rows, columns int64 (N,) in 0..8, flipped bool (N,)."""
 
-    (N, H, W, 3) -> (N, H, W, 3). The draws come from `generator`, on the CPU, so that a seed means the same draws on
-    any device.
+    rows: Tensor
+    columns: Tensor
+    flipped: Tensor
+
+    def of(self, part: slice, images: Tensor) -> Tensor:
+        """Crop and flip `images` (M, H, W, 3), which are the ones that `part` of the draws belongs to."""
+        return crop_and_flip(images, self.rows[part], self.columns[part], self.flipped[part])
+
+
+def draw_augmentation(count: int, generator: torch.Generator, device: torch.device) -> Augmentation:
+    """Draw for `count` images 81 equally likely offsets of a crop with padding 4, and a flip with probability 1/2.
+
+    The draws come from `generator`, on the CPU, so that a seed means the same draws on any device; they go to `device`
+    in one piece, so that a GPU need not wait for them at every batch.
     """
-    count = len(images)
-    offsets = torch.randint(0, 2 * PADDING + 1, (2, count), generator=generator).to(images.device)
-    flipped = (torch.rand(count, generator=generator) < 0.5).to(images.device)
-    return crop_and_flip(images, offsets[0], offsets[1], flipped)
+    offsets = torch.randint(0, 2 * PADDING + 1, (2, count), generator=generator)
+    flipped = torch.rand(count, generator=generator) < 0.5
+    return Augmentation(offsets[0].to(device), offsets[1].to(device), flipped.to(device))
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crop and flip, drawn for each image by `draw_augmentation`: (N, H, W, 3) -> (N, H, W, 3)."""
+    return draw_augmentation(len(images), generator, images.device).of(slice(None), images)

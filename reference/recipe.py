@@ -14,7 +14,11 @@ class Recipe:
     weights, `weight_decay` that of L2 (PyTorch's convention: weight_decay * parameter is added to the gradient).
     `schedule="step"` multiplies the learning rate by `decay` after every `decay_epochs` epochs (never, when None);
     `schedule="one_cycle"` rises linearly to `lr` and falls linearly to 0 (Smith, Topin, arXiv:1708.07120).
-    `channels_last` and `bfloat16` change the speed, and the numbers within rounding; both are off by default.
+    `average` keeps an exponential moving average of weights and buffers with that decay per step, and it is the average
+    that is validated and saved (Polyak, Juditsky, SIAM J. Control Optim. 30(4), 1992). `flip_test` adds the logits of
+    the mirrored image when classifying.
+    `channels_last`, `bfloat16` and `compiled` (`torch.compile`) change the speed, and the numbers within rounding; all
+    are off by default.
 
     Raises ValueError where a value makes no sense.
     """
@@ -31,8 +35,11 @@ class Recipe:
     schedule: Literal["step", "one_cycle"] = "step"
     augment: bool = False
     label_smoothing: float = 0.0
+    average: float = 0.0
+    flip_test: bool = False
     channels_last: bool = False
     bfloat16: bool = False
+    compiled: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -40,6 +47,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"Recipe: {name} must be at least 1, found {value}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"Recipe: average must be at least 0 and below 1, found {self.average}")
         if self.schedule not in ("step", "one_cycle"):
             raise ValueError(f"Recipe: schedule must be 'step' or 'one_cycle', found {self.schedule!r}")
         if self.schedule == "one_cycle" and self.decay_epochs is not None:

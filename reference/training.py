@@ -3,24 +3,27 @@
 torch.manual_seed(0)
 net = SimpleNN()
 history = train(net, load_splits(Path("data")), Recipe(epochs=30), checkpoint=Path("saved_model/net.pth"))
+
+Nets that differ in a few hyperparameters train together on the same batches: see `train_together`.
 """
 
-import copy
 import time
-import zlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reference import checkpoints
-from reference.data import load_split
-from reference.preprocessing import augment, normalise
+from reference.evaluation import Nets, evaluate, forward, initial_loss, predict, predict_logits, scores
+from reference.preprocessing import draw_augmentation
 from reference.recipe import Recipe, learning_rate
+from reference.speed import choose_device
+from reference.splits import Splits, checksum, load_splits
 
 __all__ = [
     "History",
@@ -32,36 +35,14 @@ __all__ = [
     "l1_norm",
     "learning_rate",
     "load_splits",
+    "plain_weights",
     "predict",
     "seeded",
     "train",
+    "train_together",
 ]
 
-EVALUATION_BATCH = 1000  # images in one forward pass without gradients; the result does not depend on it
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Training and validation data: images uint8 (N, 32, 32, 3), labels int64 (N,); ValueError for anything else."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    val_images: Tensor
-    val_labels: Tensor
-
-    def __post_init__(self) -> None:
-        for split in ("train", "val"):
-            images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
-            if images.dtype != torch.uint8 or images.shape != (len(labels), 32, 32, 3) or len(labels) == 0:
-                raise ValueError(
-                    f"{split}_images: expected uint8 ({len(labels)}, 32, 32, 3) for {len(labels)} labels, at least "
-                    f"one; found {images.dtype} {tuple(images.shape)}"
-                )
-            if labels.dtype != torch.int64 or labels.ndim != 1:
-                raise ValueError(f"{split}_labels: expected int64 (N,), found {labels.dtype} {tuple(labels.shape)}")
-
-    def to(self, device: torch.device) -> "Splits":
-        return Splits(*(getattr(self, column.name).to(device) for column in fields(self)))
+OWN = ("lr", "momentum", "nesterov", "weight_decay", "l1", "decay_epochs", "decay", "schedule")
 
 
 @dataclass
@@ -70,7 +51,7 @@ class History:
 
     train_loss and train_accuracy are running means over the epoch, in training mode, on augmented images where the
     recipe augments. lr is the rate at the epoch's start. initial_loss is the loss before the first step (see
-    `initial_loss`); seconds is wall time of training and validation.
+    `initial_loss`); seconds is wall time of training and validation, shared evenly among nets that train together.
     """
 
     initial_loss: float
@@ -105,31 +86,11 @@ class History:
         return self.val_accuracy.index(self.best_val_accuracy)
 
 
-def load_splits(root: Path) -> Splits:
-    """Read the course's training and validation files under `root`. Errors are those of `reference.data.load_split`."""
-    tensors: list[Tensor] = []
-    for split in ("train", "val"):
-        images, labels = load_split(root, split)
-        tensors += [torch.from_numpy(images), torch.as_tensor(labels, dtype=torch.int64)]
-    return Splits(*tensors)
-
-
 def seeded(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A fresh net whose initial weights depend on `seed` alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make_net()
-
-
-def choose_device(device: str = "auto") -> torch.device:
-    """ "auto" is the GPU if PyTorch sees one, else the CPU. Raises ValueError for "cuda" where there is none."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device: expected auto, cpu or cuda, found {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: expected a GPU for 'cuda', found none that PyTorch can use")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
 
 
 def l1_norm(net: nn.Module) -> Tensor:
@@ -141,88 +102,90 @@ def l1_norm(net: nn.Module) -> Tensor:
     return torch.stack([weight.abs().sum() for weight in weights]).sum()
 
 
-def prepare(images: Tensor, recipe: Recipe) -> Tensor:
-    """uint8 (N, 32, 32, 3) -> normalised float32 (N, 3, 32, 32) in the recipe's memory format."""
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    return normalise(images).contiguous(memory_format=layout)
+@dataclass
+class Group:
+    """K nets that train together, with what changes as they do.
 
-
-def forward(net: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
-    """uint8 (N, 32, 32, 3) -> float32 logits (N, 10)."""
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=recipe.bfloat16):
-        logits: Tensor = net(prepare(images, recipe))
-    return logits.float()
-
-
-def forward_in_parts(net: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
-    """`forward` on at most EVALUATION_BATCH images at a time, so that memory does not grow with their number."""
-    starts = range(0, len(images), EVALUATION_BATCH)
-    return torch.cat([forward(net, images[start : start + EVALUATION_BATCH], recipe) for start in starts])
-
-
-@torch.no_grad()
-def predict_logits(net: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
-    """uint8 (N, 32, 32, 3) -> float32 logits (N, 10), in evaluation mode; the mode of `net` is restored."""
-    was_training = net.training
-    logits = forward_in_parts(net.eval(), images, recipe)
-    net.train(was_training)
-    return logits
-
-
-def evaluate(net: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy (fraction) of `net` on images uint8 (N, 32, 32, 3), labels int64 (N,)."""
-    logits = predict_logits(net, images, recipe)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(dim=1) == labels).float().mean().item()
-
-
-def predict(net: nn.Module, images: Tensor) -> Tensor:
-    """The most likely class of each image: uint8 (N, 32, 32, 3) -> int64 (N,) on the CPU."""
-    device = next(net.parameters()).device
-    return predict_logits(net, images.to(device), Recipe()).argmax(dim=1).cpu()
-
-
-@torch.no_grad()
-def initial_loss(net: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    """Mean cross-entropy before any training step, over all `images`; near ln(10) for a net that has learned nothing.
-
-    BN normalises with each batch's own statistics, as in the first training step: its running statistics are still
-    the arbitrary mean 0 and variance 1, so in evaluation mode the figure would say nothing about training. `net` is
-    untouched.
+    `averages` hold the averaged weights where the recipes ask for them, else it is empty; `compiled` is the net as
+    `torch.compile` made it, where the recipe asks for that.
     """
-    logits = forward_in_parts(copy.deepcopy(net).train(), images, recipe)
-    return F.cross_entropy(logits, labels).item()
+
+    nets: Nets
+    recipes: Sequence[Recipe]
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    averages: list[AveragedModel]
+    compiled: Nets | None = None
+
+    @property
+    def validated(self) -> Nets:
+        """The nets that are validated and saved."""
+        return [average.module for average in self.averages] or self.nets
 
 
-def train_epoch(
-    net: nn.Module,
-    splits: Splits,
-    recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    generator: torch.Generator,
-) -> tuple[float, float]:
-    """One pass over the training images in random order. Returns mean loss and accuracy over the epoch."""
-    net.train()
-    count = len(splits.train_labels)
-    device = splits.train_labels.device
-    order = torch.randperm(count, generator=generator).to(device)
-    loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-    for start in range(0, count, recipe.batch_size):
-        index = order[start : start + recipe.batch_size]
-        images, labels = splits.train_images[index], splits.train_labels[index]
-        if recipe.augment:
-            images = augment(images, generator)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, epoch, (epoch + (start + len(index) / 2) / count) / recipe.epochs)
-        logits = forward(net, images, recipe)  # (N, 10)
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        penalty = recipe.l1 * l1_norm(net) if recipe.l1 else 0.0
+def make_group(nets: Nets, recipes: Sequence[Recipe], device: torch.device) -> Group:
+    """Move the nets to `device` and give each its own hyperparameters in one optimizer."""
+    first = recipes[0]
+    for net in nets:
+        net.to(device)
+        if first.channels_last:
+            net.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        [
+            {"params": list(net.parameters()), "lr": recipe.lr, "momentum": recipe.momentum}
+            | {"nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
+            for net, recipe in zip(nets, recipes, strict=True)
+        ],
+        fused=True,
+    )
+    mean = get_ema_multi_avg_fn(first.average)
+    averages = [AveragedModel(net, multi_avg_fn=mean, use_buffers=True) for net in nets] if first.average else []
+    generator = torch.Generator().manual_seed(first.seed)
+    compiled = [cast(nn.Module, torch.compile(net, dynamic=False)) for net in nets] if first.compiled else None
+    return Group(nets, recipes, optimizer, generator, averages, compiled)
+
+
+def train_epoch(group: Group, splits: Splits, epoch: int) -> list[tuple[float, float]]:
+    """One pass over the training images in random order. Returns each net's mean loss and accuracy over the epoch."""
+    nets, recipes, optimizer = group.nets, group.recipes, group.optimizer
+    first = recipes[0]
+    for net in nets:
+        net.train()
+    count, device = len(splits.train_labels), splits.train_labels.device
+    order = torch.randperm(count, generator=group.generator).to(device)
+    augmentation = draw_augmentation(count, group.generator, device) if first.augment else None
+    loss_sum, correct = torch.zeros(len(nets), device=device), torch.zeros(len(nets), device=device)
+    for start in range(0, count, first.batch_size):
+        part = slice(start, start + first.batch_size)
+        images, labels = splits.train_images[order[part]], splits.train_labels[order[part]]
+        if augmentation is not None:
+            images = augmentation.of(part, images)
+        progress = (epoch + (start + len(labels) / 2) / count) / first.epochs
+        for param_group, recipe in zip(optimizer.param_groups, recipes, strict=True):
+            param_group["lr"] = learning_rate(recipe, epoch, progress)
+        # A compiled net is compiled for one batch size; the last batch of an epoch is smaller.
+        whole = len(labels) == first.batch_size
+        logits = forward(group.compiled if group.compiled and whole else nets, images, first)  # (K, N, 10)
+        losses = each_loss(logits, labels, first.label_smoothing)  # (K,)
+        penalties = [recipe.l1 * l1_norm(net) for net, recipe in zip(nets, recipes, strict=True) if recipe.l1]
         optimizer.zero_grad()
-        (loss + penalty).backward()
+        # The gradient of a sum gives each net the gradient of its own loss.
+        torch.stack([losses.sum(), *penalties]).sum().backward()
         optimizer.step()
-        loss_sum += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(dim=1) == labels).sum()
-    return loss_sum.item() / count, correct.item() / count
+        for net, average in zip(nets, group.averages, strict=False):
+            average.update_parameters(net)
+        loss_sum += losses.detach() * len(labels)
+        correct += (logits.detach().argmax(dim=2) == labels).sum(dim=1)
+    return list(zip((loss_sum / count).tolist(), (correct / count).tolist(), strict=True))
+
+
+def each_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of each net: logits (K, N, 10), labels int64 (N,) -> (K,)."""
+    count = len(logits)
+    losses = F.cross_entropy(
+        logits.flatten(0, 1), labels.repeat(count), reduction="none", label_smoothing=label_smoothing
+    )
+    return losses.view(count, -1).mean(dim=1)
 
 
 def state_path(checkpoint: Path) -> Path:
@@ -247,82 +210,124 @@ def train(
     epoch; `resume=True` then goes on from that state, where there is one, to the result of an uninterrupted run.
     `device` is auto, cpu or cuda.
 
-    Returns the history; `net` holds the weights of the last epoch, on the device that trained. Raises ValueError for a
-    device that is not there, or a state to resume that belongs to another recipe or other training labels.
+    Returns the history; `net` holds the weights of the last epoch (their average, where the recipe asks for it), on the
+    device that trained. Raises ValueError for a device that is not there, or a state to resume that belongs to another
+    recipe or other training labels.
     """
-    place = choose_device(device)
-    splits = splits.to(place)
-    net.to(place)
-    if recipe.channels_last:
-        net.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        net.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
+    (history,) = train_together(
+        [net],
+        splits,
+        [recipe],
+        on_epoch=None if on_epoch is None else lambda histories: on_epoch(histories[0]),
+        checkpoints_at=None if checkpoint is None else [checkpoint],
+        state_at=None if checkpoint is None else state_path(checkpoint),
+        resume=resume,
+        device=device,
     )
-    generator = torch.Generator().manual_seed(recipe.seed)
-    if resume and checkpoint is not None and state_path(checkpoint).exists():
-        history = restore_state(state_path(checkpoint), net, optimizer, generator, recipe, splits)
-    else:
-        history = History(initial_loss(net, splits.val_images, splits.val_labels, recipe))
-    for epoch in range(history.epochs, recipe.epochs):
-        started = time.perf_counter()
-        lr = learning_rate(recipe, epoch, epoch / recipe.epochs)
-        train_loss, train_accuracy = train_epoch(net, splits, recipe, optimizer, epoch, generator)
-        val_loss, val_accuracy = evaluate(net, splits.val_images, splits.val_labels, recipe)
-        history.append(train_loss, train_accuracy, val_loss, val_accuracy, lr, time.perf_counter() - started)
-        if checkpoint is not None:
-            if history.best_epoch == epoch:
-                checkpoints.save_best(net, checkpoint, epoch=epoch, lr=lr)
-            save_state(state_path(checkpoint), net, optimizer, generator, recipe, splits, history)
-        if on_epoch is not None:
-            on_epoch(history)
     return history
 
 
-def save_state(
-    path: Path,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    recipe: Recipe,
+def train_together(
+    nets: Nets,
     splits: Splits,
-    history: History,
-) -> None:
+    recipes: Sequence[Recipe],
+    *,
+    on_epoch: Callable[[list[History]], None] | None = None,
+    checkpoints_at: Sequence[Path] | None = None,
+    state_at: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+) -> list[History]:
+    """`train` for K nets at once, on the same batches with the same augmentation; each ends as if trained alone.
+
+    The recipes may differ in what OWN names. A net's best checkpoint goes to its place in `checkpoints_at`, the state
+    of all to `state_at`. Raises ValueError for recipes that differ in anything else, and as `train` does.
+    """
+    if len({shared(recipe) for recipe in recipes}) != 1:
+        raise ValueError(f"nets that train together: expected recipes that differ in {', '.join(OWN)} alone")
+    place = choose_device(device)
+    splits = splits.to(place)
+    group = make_group(nets, recipes, place)
+    if resume and state_at is not None and state_at.exists():
+        histories = restore_state(state_at, group, splits)
+    else:
+        images, labels = splits.val_images, splits.val_labels
+        histories = [
+            History(initial_loss(net, images, labels, recipe)) for net, recipe in zip(nets, recipes, strict=True)
+        ]
+    for epoch in range(histories[0].epochs, recipes[0].epochs):
+        run_epoch(group, splits, epoch, histories)
+        for number, history in enumerate(histories):
+            if checkpoints_at is not None and history.best_epoch == epoch:
+                net = group.validated[number]
+                checkpoints.save_best(net, checkpoints_at[number], epoch=epoch, lr=history.lr[epoch])
+        if state_at is not None:
+            save_state(state_at, group, splits, histories)
+        if on_epoch is not None:
+            on_epoch(histories)
+    for net, average in zip(nets, group.averages, strict=False):
+        net.load_state_dict(average.module.state_dict())
+    return histories
+
+
+def shared(recipe: Recipe) -> tuple[tuple[str, object], ...]:
+    """What recipes of nets that train together must have in common."""
+    return tuple((name, value) for name, value in asdict(recipe).items() if name not in OWN)
+
+
+def run_epoch(group: Group, splits: Splits, epoch: int, histories: Sequence[History]) -> None:
+    """Train for an epoch, validate, and add the epoch to each net's history."""
+    started = time.perf_counter()
+    trained = train_epoch(group, splits, epoch)
+    validated = scores(predict_logits(group.validated, splits.val_images, group.recipes[0]), splits.val_labels)
+    seconds = (time.perf_counter() - started) / len(histories)
+    for history, recipe, training, validation in zip(histories, group.recipes, trained, validated, strict=True):
+        history.append(*training, *validation, learning_rate(recipe, epoch, epoch / recipe.epochs), seconds)
+
+
+def save_state(path: Path, group: Group, splits: Splits, histories: Sequence[History]) -> None:
     state = {
-        "recipe": asdict(recipe),
+        "recipes": [asdict(recipe) for recipe in group.recipes],
         "labels": checksum(splits.train_labels),
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-        "history": asdict(history),
+        "nets": [net.state_dict() for net in group.nets],
+        "averages": [average.state_dict() for average in group.averages],
+        "optimizer": group.optimizer.state_dict(),
+        "generator": group.generator.get_state(),
+        "histories": [asdict(history) for history in histories],
     }
     checkpoints.save_atomically(state, path)
 
 
-def checksum(labels: Tensor) -> int:
-    """CRC-32 of labels int64 (N,): tells the data sets of two runs apart, since each has its own order."""
-    return zlib.crc32(labels.cpu().numpy().tobytes())
+def difference(found: Any, wanted: list[dict[str, Any]]) -> str:
+    """What sets the recipes `wanted` apart from those found, in words."""
+    if not isinstance(found, list) or len(found) != len(wanted):
+        return f"{len(wanted)} nets, found {len(found) if isinstance(found, list) else 'none'}"
+    pairs = [
+        f"{name}={value}, found {name}={theirs.get(name)}"
+        for mine, theirs in zip(wanted, found, strict=True)
+        for name, value in mine.items()
+        if theirs.get(name) != value
+    ]
+    return "; ".join(dict.fromkeys(pairs))
 
 
-def restore_state(
-    path: Path,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    recipe: Recipe,
-    splits: Splits,
-) -> History:
-    """Load the state of a run into the objects given, and return its history."""
+def plain_weights(path: Path, number: int = 0) -> dict[str, Tensor]:
+    """Weights and buffers of the last epoch, not averaged, of one of the nets whose state is at `path`."""
+    weights: dict[str, Tensor] = checkpoints.load(path)["nets"][number]
+    return weights
+
+
+def restore_state(path: Path, group: Group, splits: Splits) -> list[History]:
+    """Load the state of a run into the group given, and return its histories."""
     state: dict[str, Any] = checkpoints.load(path)
-    found = state.get("recipe")
-    if found != asdict(recipe):
-        raise ValueError(f"{path}: expected the state of a run with {recipe}, found one with {found}")
+    found, wanted = state.get("recipes"), [asdict(recipe) for recipe in group.recipes]
+    if found != wanted:
+        raise ValueError(f"{path}: expected the state of a run with {difference(found, wanted)}")
     if state.get("labels") != checksum(splits.train_labels):
         raise ValueError(f"{path}: expected the state of a run on these training labels, found one on others")
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"])
-    return History(**state["history"])
+    for nets, key in ((group.nets, "nets"), (group.averages, "averages")):
+        for net, values in zip(nets, state[key], strict=True):
+            net.load_state_dict(values)
+    group.optimizer.load_state_dict(state["optimizer"])
+    group.generator.set_state(state["generator"])
+    return [History(**history) for history in state["histories"]]

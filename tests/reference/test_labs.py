@@ -12,9 +12,11 @@ from torch import nn
 
 from fixtures import embedded
 from reference import cli, lab1, lab2, lab3, training
-from reference.experiment import Run, compare, standard_error, without_nan
+from reference.experiment import Plan, Run, jobs
 from reference.layers import layers
 from reference.models import ResNet20, SimpleNN
+from reference.record import plain
+from reference.summary import compare, noise, standard_error, summary
 from reference.training import History, Recipe
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -75,15 +77,51 @@ def test_resnet20_multiply_adds() -> None:
 # Comparisons
 
 
-def test_compare_calls_two_accuracies_the_same_within_two_standard_errors() -> None:
-    noise = 2 * math.sqrt(2) * standard_error(0.7, 5000)
-    assert compare(0.7 + 0.9 * noise, 0.7, 5000) == "the same within noise"
-    assert compare(0.7 + 1.1 * noise, 0.7, 5000) == "higher"
-    assert compare(0.7 - 1.1 * noise, 0.7, 5000) == "lower"
+def test_compare_of_single_seeds_takes_the_binomial_distribution() -> None:
+    margin = 1.96 * math.sqrt(2) * standard_error(0.7, 5000)
+    base = summary([0.7])
+    assert compare(summary([0.7 + 0.9 * margin]), base, 5000) == "the same within noise"
+    assert compare(summary([0.7 + 1.1 * margin]), base, 5000) == "higher"
+    assert compare(summary([0.7 - 1.1 * margin]), base, 5000) == "lower"
 
 
-def test_without_nan_replaces_what_json_cannot_hold() -> None:
-    assert without_nan({"loss": [1.0, math.nan, math.inf], "n": 3}) == {"loss": [1.0, None, None], "n": 3}
+def test_compare_of_several_seeds_takes_welchs_interval() -> None:
+    # Equal variances and n = 3: 4 degrees of freedom, t = 2.776, so 2.776 * sqrt(2 * 0.01 ** 2 / 3).
+    low, high = summary([0.69, 0.70, 0.71]), summary([0.72, 0.73, 0.74])
+    assert noise(low, high, 5000) == pytest.approx(0.02267, abs=1e-5)
+    assert compare(high, low, 5000) == "higher"
+    assert compare(low, high, 5000) == "lower"
+    assert compare(summary([0.71, 0.72, 0.73]), low, 5000) == "the same within noise"
+
+
+def test_summary_has_the_deviation_of_a_sample() -> None:
+    values = summary([0.1, 0.2, 0.3])
+    assert (values.mean, values.std, values.n) == (pytest.approx(0.2), pytest.approx(0.1), 3)
+    assert str(values) == "20.0% ± 10.0"
+    assert str(summary([0.123])) == "12.3%"
+    with pytest.raises(ValueError, match="at least one value"):
+        summary([])
+
+
+def test_what_json_cannot_hold_is_replaced() -> None:
+    assert plain({"loss": [1.0, math.nan, math.inf], "n": 3}) == {"loss": [1.0, None, None], "n": 3}
+    assert plain(summary([0.5])) == {"mean": 0.5, "std": 0.0, "n": 1, "values": [0.5]}
+
+
+def test_jobs_group_what_trains_together_seed_by_seed() -> None:
+    recipe = Recipe()
+    plans = {
+        "a": Plan(SimpleNN, recipe, group="both"),
+        "alone": Plan(SimpleNN, recipe, seeds=1),
+        "b": Plan(SimpleNN, recipe, group="both"),
+    }
+    planned = jobs(plans, (3, 4))
+    assert [(job.name, job.seed, list(job.plans)) for job in planned] == [
+        ("both", 3, ["a", "b"]),
+        ("alone", 3, ["alone"]),
+        ("both", 4, ["a", "b"]),
+    ]
+    assert {plan.recipe.seed for plan in planned[2].plans.values()} == {4}
 
 
 def test_mean_change() -> None:
@@ -95,18 +133,18 @@ def test_mean_change() -> None:
     ("net", "accuracies", "rate"), [("bn", [0.1, 0.68, 0.71], 0.1), ("no-bn", [0.1, 0.1, 0.67], 0.05)]
 )
 def test_largest_usable_rate_follows_the_numbers(net: str, accuracies: list[float], rate: float) -> None:
-    runs = {f"{net}-lr-{lr:g}": run_of([best]) for lr, best in zip((1.0, 0.1, 0.05), accuracies, strict=True)}
-    assert lab2.largest_usable_rate(runs | {f"{net}-lr-0.01": run_of([0.70])}, net) == rate
+    runs = {f"{net}-lr-{lr:g}": [run_of([best])] for lr, best in zip((1.0, 0.1, 0.05), accuracies, strict=True)}
+    assert lab2.largest_usable_rate(runs | {f"{net}-lr-0.01": [run_of([0.70])]}, net) == rate
 
 
 def test_distribution_counts_weights_near_zero_and_leaves_biases_out() -> None:
     net = SimpleNN(batch_norm=True)
     for parameter in net.parameters():
         nn.init.constant_(parameter, 0.0 if parameter.ndim == 1 else 0.05)
-    assert lab2.distribution(run_of([0.5], net=net))["near_zero"] == 0.0
+    assert lab2.distribution([run_of([0.5], net=net)])["near_zero"].mean == 0.0
     nn.init.zeros_(net.fc1.weight)
-    figures = lab2.distribution(run_of([0.5], net=net))
-    assert figures["near_zero"] == pytest.approx(576 * 120 / 81_792)
+    figures = lab2.distribution([run_of([0.5], net=net)])
+    assert figures["near_zero"].mean == pytest.approx(576 * 120 / 81_792)
     assert sum(figures["histogram"]) == 81_792
 
 
@@ -115,11 +153,25 @@ def test_distribution_counts_weights_near_zero_and_leaves_biases_out() -> None:
 
 def test_lab1_answers_every_question(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert lab1.main(["--data", str(data), "--epochs", "3", "--out", str(out), "--seed", "2", "--device", "cpu"]) == 0
+    arguments = [
+        "--data",
+        str(data),
+        "--epochs",
+        "3",
+        "--out",
+        str(out),
+        "--seed",
+        "2",
+        "--seeds",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    assert lab1.main(arguments) == 0
     result = record(out / "lab1.json")
     assert list(result["answers"]) == [f"lab1.{letter}" for letter in "abcdefgh"]
     assert result["command"].startswith("python -m reference.lab1 --data")
-    assert result["seed"] == result["runs"]["decay"]["recipe"]["seed"] == 2
+    assert result["seeds"] == [run["seed"] for run in result["runs"]["decay"]["seeds"]] == [2, 3]
     assert result["hardware"]["processor"]
     assert set(result["versions"]) == {"python", "torch", "numpy"}
     answers = result["answers"]
@@ -129,9 +181,14 @@ def test_lab1_answers_every_question(data: Path, tmp_path: Path, capsys: pytest.
     assert answers["lab1.c"]["last_train_batch"] == 72
     assert answers["lab1.d"]["parameter_devices"] == ["cpu"]
     assert answers["lab1.f"]["checkpoint_keys"] == ["state_dict", "epoch", "lr"]
-    assert answers["lab1.g"]["initial_loss"] == pytest.approx(math.log(10), abs=0.05)
-    assert result["runs"]["constant"]["history"]["lr"] == [0.01] * 3
-    assert result["runs"]["decay"]["history"]["lr"] == pytest.approx([0.01, 0.001, 0.0001])
+    assert answers["lab1.g"]["initial_loss"]["mean"] == pytest.approx(math.log(10), abs=0.05)
+    constant, decay = result["runs"]["constant"], result["runs"]["decay"]
+    assert constant["seeds"][0]["lr"] == [0.01] * 3
+    assert decay["seeds"][0]["lr"] == pytest.approx([0.01, 0.001, 0.0001])
+    bests = [max(run["val_accuracy"]) for run in constant["seeds"]]
+    assert constant["best_val_accuracy"]["values"] == pytest.approx(bests, abs=1e-5)
+    assert constant["best_val_accuracy"]["mean"] == pytest.approx(sum(bests) / 2, abs=1e-5)
+    assert constant["best_val_accuracy"]["std"] == pytest.approx(abs(bests[0] - bests[1]) / math.sqrt(2), abs=1e-5)
     assert (out / "lab1.png").read_bytes().startswith(PNG)
     printed = capsys.readouterr().out
     assert all(f"lab1.{letter}  " in printed for letter in "abcdefgh")
@@ -169,7 +226,7 @@ def test_lab2_answers_every_question_and_trains_shared_runs_once(data: Path, tmp
 
 
 def test_lab2_builds_the_nets_that_it_names() -> None:
-    plans = lab2.plans(cli.parser(lab2.LAB).parse_args(["--epochs", "1"]))
+    plans = lab2.plans(cli.parser(lab2.LAB).parse_args(["--epochs", "1", "--no-bfloat16"]))
     kinds = {name: {type(module).__name__ for module in plan.make_net().modules()} for name, plan in plans.items()}
     assert all(("BatchNorm2d" in kinds[name]) != name.startswith("no-") for name in plans)
     assert [name for name in plans if "Swish" in kinds[name]] == ["swish-lr-0.1"]
@@ -190,17 +247,39 @@ def test_lab3_writes_the_predictions_of_its_best_net(data: Path, tmp_path: Path,
     assert all(line.partition(",")[2] in set("0123456789") for line in lines[1:])
 
 
+def lab3_recipes(*arguments: str, train_images: int = 100) -> dict[str, Recipe]:
+    options = cli.parser(lab3.LAB).parse_args(["--no-bfloat16", "--device", "cpu", *arguments])
+    options.train_images = train_images
+    return {name: plan.recipe for name, plan in lab3.plans(options).items()}
+
+
 def test_lab3_recipes() -> None:
-    parser = cli.parser(lab3.LAB)
-    (step,) = lab3.plans(parser.parse_args(["--epochs", "200"])).values()
-    assert (step.recipe.lr, step.recipe.decay_epochs, step.recipe.augment, step.recipe.bfloat16) == (
-        0.1,
-        80,
-        True,
-        False,
-    )
-    (cycle,) = lab3.plans(parser.parse_args(["--schedule", "one_cycle", "--bfloat16"])).values()
-    assert (cycle.recipe.schedule, cycle.recipe.decay_epochs, cycle.recipe.bfloat16) == ("one_cycle", None, True)
+    course = lab3_recipes("--epochs", "200", "--recipe", "course")["resnet20"]
+    assert course == Recipe(epochs=200, lr=0.1, augment=True, decay_epochs=80, channels_last=True)
+    best = lab3_recipes("--epochs", "200")["resnet20"]
+    assert (best.schedule, best.decay_epochs, best.nesterov, best.weight_decay) == ("one_cycle", None, True, 5e-4)
+    assert (best.label_smoothing, best.average, best.flip_test) == (0.1, 0.999, True)
+
+
+def test_lab3_compiles_where_that_pays_back_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    for works in (True, False):
+        monkeypatch.setattr(lab3, "can_compile", lambda device, works=works: works)
+        assert lab3_recipes("--epochs", "5", train_images=45_000)["resnet20"].compiled is works
+        assert lab3_recipes("--epochs", "4", train_images=45_000)["resnet20"].compiled is False
+
+
+@pytest.mark.slow
+def test_lab3_compares_each_change_of_the_recipe(data: Path, tmp_path: Path) -> None:
+    arguments = ["--data", str(data), "--epochs", "1", "--compare", "1", "--seeds", "2", "--out", str(tmp_path)]
+    assert lab3.main([*arguments, "--device", "cpu"]) == 0
+    result = record(tmp_path / "lab3.json")
+    rows = result["answers"]["lab3.b"]["changes"]
+    assert [row["change"] for row in rows] == list(lab3.CHANGES)
+    assert [row["val_accuracy"]["n"] for row in rows] == [2] * 6
+    trained = ["resnet20", "step decay", "one-cycle", "Nesterov, weight decay 5e-4", "flip at test time"]
+    assert list(result["runs"]) == trained
+    last = [run["val_accuracy"][-1] for run in result["runs"]["flip at test time"]["seeds"]]
+    assert rows[-1]["val_accuracy"]["values"] == pytest.approx(last, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -208,7 +287,7 @@ def test_without_data_a_lab_runs_on_the_embedded_data(tmp_path: Path) -> None:
     assert lab1.main(["--epochs", "4", "--out", str(tmp_path)]) == 0
     result = record(tmp_path / "lab1.json")
     assert result["data"] == {"train_images": 5000, "val_images": 1000}
-    assert result["answers"]["lab1.g"]["best_val_accuracy"] > 0.5
+    assert result["answers"]["lab1.g"]["best_val_accuracy"]["mean"] > 0.5
 
 
 def test_resume_goes_on_from_the_checkpoints(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,17 +301,6 @@ def test_resume_goes_on_from_the_checkpoints(data: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(training, "train_epoch", no_training)
     assert lab1.main([*arguments, "--resume"]) == 0
     assert record(tmp_path / "lab1.json")["runs"] == before
-
-
-def test_the_kept_results_of_lab1_meet_the_bar_on_real_images() -> None:
-    result = record(Path(lab1.__file__).with_name("results") / "lab1.json")
-    assert result["data"] == {"train_images": 45_000, "val_images": 5000}
-    runs, answers = result["runs"], result["answers"]
-    assert [run["recipe"]["epochs"] for run in runs.values()] == [30, 30]
-    assert answers["lab1.h"]["best_val_accuracy"]["decay"] == max(runs["decay"]["history"]["val_accuracy"])
-    assert answers["lab1.h"]["best_val_accuracy"]["decay"] >= lab1.BAR
-    assert answers["lab1.g"]["initial_loss"] == pytest.approx(math.log(10), abs=0.01)
-    assert result["command"] == "python -m reference.lab1 --data data --epochs 30"
 
 
 # Errors

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision import transforms
 
 from reference import checkpoints
+from reference.evaluation import predict_logits
 from reference.models import ResNet20, SimpleNN
 from reference.preprocessing import MEAN, STD, augment, crop_and_flip, normalise
 from reference.training import (
@@ -20,6 +23,7 @@ from reference.training import (
     initial_loss,
     l1_norm,
     learning_rate,
+    plain_weights,
     predict,
     seeded,
     train,
@@ -103,6 +107,36 @@ def test_augmentation_differs_between_images_of_a_batch() -> None:
     assert len({bytes(one.numpy().tobytes()) for one in result}) > 10
 
 
+def test_every_crop_and_flip_is_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8, generator=generator)
+    drawn: list[tuple[int, int, bool]] = [
+        (row, column, flip) for row in range(9) for column in range(9) for flip in (False, True)
+    ]
+    rows, columns, flipped = (torch.tensor(values) for values in zip(*drawn, strict=True))
+    ours = normalise(crop_and_flip(image.expand(len(drawn), 32, 32, 3), rows, columns, flipped))
+    for (row, column, flip), mine in zip(drawn, ours, strict=True):
+        monkeypatch.setattr(transforms.RandomCrop, "get_params", lambda *_, at=(row, column): (*at, 32, 32))
+        theirs = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(float(flip)),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
+        )(Image.fromarray(image.numpy()))
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_torchvision_draws_its_offsets_and_flips_as_augment_does() -> None:
+    image = Image.new("RGB", (40, 40))
+    torch.manual_seed(0)
+    corners = [transforms.RandomCrop.get_params(image, (32, 32))[:2] for _ in range(16_200)]
+    counts = torch.bincount(torch.tensor([row * 9 + column for row, column in corners]), minlength=81)
+    assert len(counts) == 81
+    assert ((counts - 200) ** 2 / 200).sum() < 125  # as in the test of our own draws
+
+
 # Learning rate
 
 
@@ -138,6 +172,7 @@ def test_the_optimizer_steps_with_the_rate_of_the_schedule(splits: Splits) -> No
         ({"epochs": 0}, "epochs must be at least 1, found 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, found 0"),
         ({"decay_epochs": 0}, "decay_epochs must be at least 1, found 0"),
+        ({"average": 1.0}, "average must be at least 0 and below 1, found 1.0"),
         ({"schedule": "cosine"}, "schedule must be 'step' or 'one_cycle', found 'cosine'"),
         ({"schedule": "one_cycle", "decay_epochs": 3}, "decay_epochs belongs to schedule='step'"),
     ],
@@ -225,6 +260,64 @@ def test_channels_last_changes_nothing_but_rounding(splits: Splits) -> None:
     recipe = Recipe(epochs=1)
     losses = [train(seeded(SimpleNN, 0), splits, replace(recipe, channels_last=c)).val_loss[0] for c in (False, True)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_compiled_run_equals_an_eager_one_but_for_rounding(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+
+    def eager_backend(net: nn.Module, **_: object) -> nn.Module:
+        compiled.append(net)
+        return torch.nn.Sequential(net)
+
+    monkeypatch.setattr(torch, "compile", eager_backend)
+    recipe = Recipe(epochs=1, batch_size=100)
+    losses = [train(seeded(SimpleNN, 0), splits, replace(recipe, compiled=c)).train_loss[0] for c in (False, True)]
+    assert len(compiled) == 1
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_averaged_weights_follow_the_recursion_and_are_what_is_validated(splits: Splits, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, batch_size=640, lr=0.05, average=0.75)
+    single = replace(recipe, average=0.0)
+    steps = [seeded(SimpleNN, 0) for _ in range(3)]
+    for count, net in enumerate(steps, start=1):  # one step an epoch: the weights after 1, 2 and 3 steps
+        train(net, splits, replace(single, epochs=count))
+    expected = parameters(steps[0])  # the average starts at the weights after the first step
+    for net in steps[1:]:
+        expected = 0.75 * expected + 0.25 * parameters(net)
+    averaged = seeded(SimpleNN, 0)
+    history = train(averaged, splits, recipe, checkpoint=tmp_path / "net.pth")
+    torch.testing.assert_close(parameters(averaged), expected)
+    loss, accuracy = evaluate(averaged, splits.val_images, splits.val_labels, recipe)
+    assert (loss, accuracy) == (history.val_loss[-1], history.val_accuracy[-1])
+    plain = SimpleNN()
+    plain.load_state_dict(plain_weights(tmp_path / "net.pth.state"))
+    torch.testing.assert_close(parameters(plain), parameters(steps[2]))
+
+
+def test_a_resumed_averaged_run_equals_an_uninterrupted_one(splits: Splits, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=64, average=0.9)
+    whole = seeded(SimpleNN, 0)
+    expected = train(whole, splits, recipe)
+
+    def kill(_: History) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(seeded(SimpleNN, 0), splits, recipe, checkpoint=tmp_path / "net.pth", on_epoch=kill)
+    resumed = SimpleNN()
+    history = train(resumed, splits, recipe, checkpoint=tmp_path / "net.pth", resume=True)
+    assert torch.equal(parameters(resumed), parameters(whole))
+    assert history.val_loss == expected.val_loss
+
+
+def test_flip_at_test_time_means_the_logits_of_both_images(splits: Splits) -> None:
+    net = seeded(SimpleNN, 0).eval()
+    images = splits.val_images[:50]
+    expected = (net(normalise(images)) + net(normalise(images.flip(2)))) / 2
+    logits = predict_logits([net], images, Recipe(flip_test=True))[0]
+    torch.testing.assert_close(logits, expected.detach(), atol=1e-5, rtol=1e-4)
+    assert torch.equal(predict(net, images, Recipe(flip_test=True)), expected.argmax(dim=1))
 
 
 def test_initial_loss_of_a_bn_net_uses_batch_statistics_and_leaves_the_net_alone(splits: Splits) -> None:
@@ -330,7 +423,7 @@ def test_resuming_a_finished_run_trains_no_further(splits: Splits, tmp_path: Pat
 
 def test_resuming_with_another_recipe_is_refused(splits: Splits, tmp_path: Path) -> None:
     train(SimpleNN(), splits, Recipe(epochs=1), checkpoint=tmp_path / "net.pth")
-    with pytest.raises(ValueError, match=r"net\.pth\.state: expected the state of a run with Recipe\(epochs=2"):
+    with pytest.raises(ValueError, match=r"net\.pth\.state: expected the state of a run with epochs=2, found epochs=1"):
         train(SimpleNN(), splits, Recipe(epochs=2), checkpoint=tmp_path / "net.pth", resume=True)
 
 

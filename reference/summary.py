@@ -1,0 +1,72 @@
+"""Mean, spread and comparison of what several seeds gave."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, the normal distribution's is near.
+T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+NORMAL_QUANTILE = 1.960
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and standard deviation (with n - 1; 0 for a single value) of n values, and the values in order of seeds."""
+
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    def __str__(self) -> str:
+        """A fraction in percent: "70.1% ± 0.3", or "70.1%" for a single value."""
+        return f"{self.mean:.1%}" + (f" ± {100 * self.std:.1f}" if self.n > 1 else "")
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Raises ValueError where there are no values."""
+    if not values:
+        raise ValueError("summary: expected at least one value")
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    return Summary(statistics.fmean(values), std, tuple(values))
+
+
+def as_record(of: Summary) -> dict[str, Any]:
+    return {"mean": of.mean, "std": of.std, "n": of.n, "values": list(of.values)}
+
+
+def standard_error(accuracy: float, count: int) -> float:
+    """Standard error of a fraction measured on `count` images, by the binomial distribution."""
+    return math.sqrt(accuracy * (1 - accuracy) / count)
+
+
+def compare(accuracy: Summary, other: Summary, count: int) -> str:
+    """How `accuracy` stands to `other`, both measured on `count` images: "higher", "lower" or "the same within noise".
+
+    With several seeds on both sides noise is the 95 % interval of the difference of means by Welch (Biometrika 34,
+    1947); with a single seed it is that of two independent fractions of `count` images.
+    """
+    difference = accuracy.mean - other.mean
+    if abs(difference) <= noise(accuracy, other, count):
+        return "the same within noise"
+    return "higher" if difference > 0 else "lower"
+
+
+def noise(accuracy: Summary, other: Summary, count: int) -> float:
+    """Half the width of the 95 % interval of the difference of two means (see `compare`)."""
+    if min(accuracy.n, other.n) == 1:
+        errors = [standard_error(each.mean, count) for each in (accuracy, other)]
+        return NORMAL_QUANTILE * math.hypot(*errors)
+    variances = [each.std**2 / each.n for each in (accuracy, other)]
+    if sum(variances) == 0:
+        return 0.0
+    freedom = sum(variances) ** 2 / sum(
+        variance**2 / (each.n - 1) for variance, each in zip(variances, (accuracy, other), strict=True)
+    )
+    quantile = T_QUANTILES[int(freedom) - 1] if freedom < len(T_QUANTILES) + 1 else NORMAL_QUANTILE
+    return quantile * math.sqrt(sum(variances))
