@@ -48,25 +48,29 @@ def standard_error(accuracy: float, count: int) -> float:
 def compare(accuracy: Summary, other: Summary, count: int) -> str:
     """How `accuracy` stands to `other`, both measured on `count` images: "higher", "lower" or "the same within noise".
 
-    With several seeds on both sides noise is the 95 % interval of the difference of means by Welch (Biometrika 34,
-    1947); with a single seed it is that of two independent fractions of `count` images.
+    With several seeds noise is the 95 % interval of the mean difference of pairs (Student, Biometrika 6(1), 1908): two
+    runs of one seed start from the same weights and see the same batches, so a lucky seed lifts both. With a single
+    seed it is the interval of the difference of two independent fractions of `count` images.
     """
-    difference = accuracy.mean - other.mean
-    if abs(difference) <= noise(accuracy, other, count):
+    pairs = [mine - theirs for mine, theirs in zip(accuracy.values, other.values, strict=False)]
+    difference = statistics.fmean(pairs)
+    if len(pairs) > 1:
+        noise = t_quantile(len(pairs) - 1) * statistics.stdev(pairs) / math.sqrt(len(pairs))
+    else:
+        noise = NORMAL_QUANTILE * math.hypot(standard_error(accuracy.mean, count), standard_error(other.mean, count))
+    if abs(difference) <= noise:
         return "the same within noise"
     return "higher" if difference > 0 else "lower"
 
 
-def noise(accuracy: Summary, other: Summary, count: int) -> float:
-    """Half the width of the 95 % interval of the difference of two means (see `compare`)."""
-    if min(accuracy.n, other.n) == 1:
-        errors = [standard_error(each.mean, count) for each in (accuracy, other)]
-        return NORMAL_QUANTILE * math.hypot(*errors)
-    variances = [each.std**2 / each.n for each in (accuracy, other)]
-    if sum(variances) == 0:
-        return 0.0
-    freedom = sum(variances) ** 2 / sum(
-        variance**2 / (each.n - 1) for variance, each in zip(variances, (accuracy, other), strict=True)
-    )
-    quantile = T_QUANTILES[int(freedom) - 1] if freedom < len(T_QUANTILES) + 1 else NORMAL_QUANTILE
-    return quantile * math.sqrt(sum(variances))
+def t_quantile(freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's t."""
+    return T_QUANTILES[freedom - 1] if freedom <= len(T_QUANTILES) else NORMAL_QUANTILE
+
+
+def prediction_width(n: int) -> float:
+    """Half the width, in standard deviations of n > 1 values, of the 95 % interval of one value more.
+
+    t * sqrt(1 + 1 / n): the deviation of few values is itself uncertain.
+    """
+    return t_quantile(n - 1) * math.sqrt(1 + 1 / n)

@@ -16,7 +16,7 @@ from reference.experiment import Plan, Run, jobs
 from reference.layers import layers
 from reference.models import ResNet20, SimpleNN
 from reference.record import plain
-from reference.summary import compare, noise, standard_error, summary
+from reference.summary import compare, prediction_width, standard_error, summary
 from reference.training import History, Recipe
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -85,13 +85,20 @@ def test_compare_of_single_seeds_takes_the_binomial_distribution() -> None:
     assert compare(summary([0.7 - 1.1 * margin]), base, 5000) == "lower"
 
 
-def test_compare_of_several_seeds_takes_welchs_interval() -> None:
-    # Equal variances and n = 3: 4 degrees of freedom, t = 2.776, so 2.776 * sqrt(2 * 0.01 ** 2 / 3).
-    low, high = summary([0.69, 0.70, 0.71]), summary([0.72, 0.73, 0.74])
-    assert noise(low, high, 5000) == pytest.approx(0.02267, abs=1e-5)
-    assert compare(high, low, 5000) == "higher"
-    assert compare(low, high, 5000) == "lower"
-    assert compare(summary([0.71, 0.72, 0.73]), low, 5000) == "the same within noise"
+def test_compare_of_several_seeds_takes_the_difference_of_each_pair() -> None:
+    # The seeds differ by more than the recipes, but each pair tells the same; n = 3, t = 4.303.
+    low = summary([0.60, 0.65, 0.70])
+    assert compare(summary([0.62, 0.67, 0.71]), low, 5000) == "higher"
+    assert compare(summary([0.58, 0.63, 0.69]), low, 5000) == "lower"
+    assert compare(summary([0.62, 0.64, 0.70]), low, 5000) == "the same within noise"
+    # Mean 0.01, deviation d: the interval is 4.303 * d / sqrt(3) wide, 0.00994 for d = 0.004 and 0.0124 for d = 0.005.
+    assert compare(summary([0.606, 0.66, 0.714]), low, 5000) == "higher"
+    assert compare(summary([0.605, 0.66, 0.715]), low, 5000) == "the same within noise"
+
+
+def test_one_value_more_may_lie_far_away_where_there_are_few() -> None:
+    assert prediction_width(3) == pytest.approx(4.303 * math.sqrt(4 / 3))
+    assert prediction_width(50) == pytest.approx(1.98, abs=0.01)
 
 
 def test_summary_has_the_deviation_of_a_sample() -> None:
