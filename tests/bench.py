@@ -12,6 +12,7 @@ from tests.bench_attacks import bench_attacks
 from tests.bench_grade import bench_grade
 from tests.bench_kernel import bench_kernel
 from tests.bench_trace import bench_trace
+from tests.bench_training import bench_training
 
 BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
     "anchors": bench_anchors,
@@ -19,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
     "grade": bench_grade,
     "kernel": bench_kernel,
     "trace": bench_trace,
+    "training": bench_training,
 }
 
 
