@@ -38,12 +38,9 @@ def crop_and_flip(images: Tensor, rows: Tensor, columns: Tensor, flipped: Tensor
     """
     count, height, width, _ = images.shape
     padded = F.pad(images, (0, 0, PADDING, PADDING, PADDING, PADDING))  # (N, H + 8, W + 8, 3)
-    steps = torch.arange(width, device=images.device).expand(count, width)
-    steps = torch.where(flipped[:, None], width - 1 - steps, steps)  # (N, W), read backwards where flipped
-    row = rows[:, None] + torch.arange(height, device=images.device)  # (N, H)
-    column = columns[:, None] + steps  # (N, W)
-    image = torch.arange(count, device=images.device)
-    return padded[image[:, None, None], row[:, :, None], column[:, None, :]]
+    crops = padded.unfold(1, height, 1).unfold(2, width, 1)  # a view of all of them: (N, 9, 9, 3, H, W)
+    cropped = crops[torch.arange(count, device=images.device), rows, columns].permute(0, 2, 3, 1)  # (N, H, W, 3)
+    return torch.where(flipped[:, None, None, None], cropped.flip(2), cropped)
 
 
 @dataclass(frozen=True)
