@@ -88,7 +88,7 @@ def run(lab: Lab, options: argparse.Namespace, command: str) -> None:
     choose_device(options.device)
     with ExitStack() as stack:
         data = options.data or stack.enter_context(embedded_data())
-        setting = setting_of(options, data)
+        setting = Setting(data, options.epochs, seeds_of(options), options.device, options.out, options.resume)
         splits = load_splits(data)
         complete(options, splits)
         setting.out.mkdir(parents=True, exist_ok=True)
@@ -105,9 +105,8 @@ def complete(options: argparse.Namespace, splits: Splits) -> None:
     options.train_images = len(splits.train_labels)
 
 
-def setting_of(options: argparse.Namespace, data: Path) -> Setting:
-    seeds = tuple(range(options.seed, options.seed + options.seeds))
-    return Setting(data, options.epochs, seeds, options.device, options.out, options.resume)
+def seeds_of(options: argparse.Namespace) -> tuple[int, ...]:
+    return tuple(range(options.seed, options.seed + options.seeds))
 
 
 @contextmanager

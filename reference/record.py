@@ -14,8 +14,8 @@ import torch
 
 from reference.experiment import Answers, Run, Runs, Setting, best
 from reference.speed import choose_device
+from reference.splits import Splits, checksum
 from reference.summary import Summary, as_record
-from reference.training import Splits
 
 DIGITS = 5  # of what is recorded of every epoch
 
@@ -79,7 +79,11 @@ def make_record(
         "seeds": list(setting.seeds),
         "epochs": setting.epochs,
         "seconds": sum(run.history.seconds for seeds in runs.values() for run in seeds),
-        "data": {"train_images": len(splits.train_labels), "val_images": len(splits.val_labels)},
+        "data": {
+            "train_images": len(splits.train_labels),
+            "val_images": len(splits.val_labels),
+            "train_labels_crc32": checksum(splits.train_labels),  # tells which build of the data it was
+        },
         "hardware": hardware(choose_device(setting.device)),
         "versions": versions(),
         "answers": answers,
