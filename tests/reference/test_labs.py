@@ -265,7 +265,15 @@ def test_lab3_recipes() -> None:
     assert course == Recipe(epochs=200, lr=0.1, augment=True, decay_epochs=80, channels_last=True)
     best = lab3_recipes("--epochs", "200")["resnet20"]
     assert (best.schedule, best.decay_epochs, best.nesterov, best.weight_decay) == ("one_cycle", None, True, 5e-4)
-    assert (best.label_smoothing, best.average, best.flip_test) == (0.1, 0.999, True)
+    assert (best.label_smoothing, best.flip_test) == (0.1, True)
+
+
+@pytest.mark.parametrize(("epochs", "images", "average"), [(100, 45_000, 0.999), (8, 45_000, 0.9875), (1, 100, 0.5)])
+def test_lab3_averages_over_the_same_share_of_any_run(
+    epochs: int, images: int, average: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab3, "can_compile", lambda device: False)
+    assert lab3_recipes("--epochs", str(epochs), train_images=images)["resnet20"].average == pytest.approx(average)
 
 
 def test_lab3_compiles_where_that_pays_back_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
