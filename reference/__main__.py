@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "--compare", type=cli.at_least_one, default=8, metavar="N", help="epochs of each change in lab 3 (%(default)s)"
     )
     cli.add_common_options(everything, seeds=3)
-    repeat = commands.add_parser("repeat", help="train one row of the results again and compare")
+    repeat = commands.add_parser("repeat", help="train one row of the results again; status 1 beyond two deviations")
     repeat.add_argument("lab", choices=reproduce.LABS)
     repeat.add_argument("run", help="its name, as the record has it")
     add_data(repeat)
@@ -53,7 +53,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 where a row or a document differs, 2 for bad input, 130 when interrupted."""
+    """Returns the exit status.
+
+    1 where a row lies beyond two standard deviations or a document differs, 2 for bad input, 130 when interrupted.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
     console = Console(highlight=False, soft_wrap=True)
@@ -68,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        again = "goes on from the last epoch" if options.command == "all" else "starts anew"
+        print(f"error: interrupted; the same command {again}", file=sys.stderr)
         return 130
 
 

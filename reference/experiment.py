@@ -160,6 +160,8 @@ def train_job(job: Job, splits: Splits, setting: Setting, shown: Meter) -> dict[
 
     def on_epoch(histories: list[History]) -> None:
         nonlocal trained
+        if trained == 0:  # the epochs before the first one trained now are those of an earlier run
+            shown.found((histories[0].epochs - 1) * job.cost)
         trained += 1
         best = max(history.val_accuracy[-1] for history in histories)
         shown.epoch(f"{job.name}, seed {job.seed}: validation accuracy {best:.3f}", job.cost)
@@ -174,7 +176,8 @@ def train_job(job: Job, splits: Splits, setting: Setting, shown: Meter) -> dict[
         resume=setting.resume,
         device=setting.device,
     )
-    shown.found((job.epochs - trained) * job.cost)
+    if trained == 0:
+        shown.found(job.epochs * job.cost)
     return {
         name: Run(recipe, history, net.cpu())
         for name, recipe, history, net in zip(names, recipes, histories, nets, strict=True)

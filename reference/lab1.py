@@ -147,7 +147,7 @@ def pipeline(setting: Setting, runs: Sequence[Run]) -> dict[str, Any]:
     sentence = (
         "Each epoch trains in training mode (zero_grad, backward, step), validates in evaluation mode without "
         f"gradients, and saves {', '.join(state)} of the best epoch (here epoch {state['epoch'] + 1}); "
-        f"{per_epoch:.1f} s per epoch."
+        f"{per_epoch:.1f} s per epoch, its share of the time of nets that train together."
     )
     return {"answer": sentence, "checkpoint_keys": list(state), "seconds_per_epoch": per_epoch}
 
@@ -158,10 +158,10 @@ def training(splits: Splits, runs: Sequence[Run]) -> dict[str, Any]:
     final = summary([run.history.val_loss[-1] for run in runs])
     epochs = [run.history.val_loss.index(min(run.history.val_loss)) + 1 for run in runs]
     sentence = (
-        f"The initial loss is {initial.mean:.4f}, near ln({CLASSES}) = {math.log(CLASSES):.4f}: ten classes taken for "
-        f"equally likely. After {runs[0].history.epochs} epochs training accuracy is {last_training(runs)}, validation "
-        f"accuracy {last(runs)} (best {best(runs)}), a gap of {100 * gap(runs).mean:.1f} points; validation loss is "
-        f"lowest, {lowest.mean:.3f}, after epoch {spoken(epochs)} and {final.mean:.3f} at the end: the net "
+        f"The initial loss is {initial.mean:.4f}, beside ln({CLASSES}) = {math.log(CLASSES):.4f} for ten classes taken "
+        f"for equally likely. After {runs[0].history.epochs} epochs training accuracy is {last_training(runs)}, "
+        f"validation accuracy {last(runs)} (best {best(runs)}), a gap of {100 * gap(runs).mean:.1f} points; validation "
+        f"loss is lowest, {lowest.mean:.3f}, after epoch {spoken(epochs)} and {final.mean:.3f} at the end: the net "
         f"{'overfits' if gap(runs).mean > 0.03 else 'does not overfit yet'}."
     )
     return {
@@ -191,12 +191,13 @@ def decay(splits: Splits, constant: Sequence[Run], decayed: Sequence[Run]) -> di
         name: summary([mean_change(run.history.val_accuracy[after:]) for run in runs]) for name, runs in named.items()
     }
     verdict = compare(best(decayed), best(constant), len(splits.val_labels))
+    last_verdict = compare(last(decayed), last(constant), len(splits.val_labels))
     sentence = (
         f"With the learning rate divided by ten after every {after} epochs the best validation accuracy is "
         f"{best(decayed)} against {best(constant)} without ({verdict}), the last {last(decayed)} against "
-        f"{last(constant)}; from the first decay on it moves by {100 * moves['decay'].mean:.2f} points from epoch to "
-        f"epoch against {100 * moves['constant'].mean:.2f}, and training accuracy ends at {last_training(decayed)} "
-        f"against {last_training(constant)}."
+        f"{last(constant)} ({last_verdict}); from the first decay on it moves by {100 * moves['decay'].mean:.2f} "
+        f"points from epoch to epoch against {100 * moves['constant'].mean:.2f}, and training accuracy ends at "
+        f"{last_training(decayed)} against {last_training(constant)}."
     )
     return {
         "answer": sentence,
@@ -206,6 +207,7 @@ def decay(splits: Splits, constant: Sequence[Run], decayed: Sequence[Run]) -> di
         "decay_epochs": after,
         "decay": decayed[0].recipe.decay,
         "verdict": verdict,
+        "last_verdict": last_verdict,
         "bar": BAR,
         "bar_met": best(decayed).mean >= BAR,
     }

@@ -174,25 +174,29 @@ def sweep(
 
 def rate_sweep(runs: Runs, count: int) -> dict[str, Any]:
     table, winner = sweep(runs, LEARNING_RATES, rate_run, "lr")
-    largest, smallest = (best(runs[rate_run(lr)]) for lr in (LEARNING_RATES[0], LEARNING_RATES[-1]))
     top = best(runs[rate_run(winner)])
+    verdicts = {lr: compare(best(runs[rate_run(lr)]), top, count) for lr in LEARNING_RATES if lr != winner}
+    told = "; ".join(f"{lr:g} is {verdict}" for lr, verdict in verdicts.items())
     rows = ", ".join(f"{row['lr']:g}: {row['best_val_accuracy']}" for row in table)
-    sentence = (
-        f"Best validation accuracy by learning rate: {rows}. The best rate is {winner:g}; the largest, "
-        f"{LEARNING_RATES[0]:g}, is {compare(largest, top, count)} and the smallest, {LEARNING_RATES[-1]:g}, "
-        f"{compare(smallest, top, count)}."
-    )
-    return {"answer": sentence, "table": table, "best_lr": winner, "bar": BAR, "bar_met": top.mean >= BAR}
+    sentence = f"Best validation accuracy by learning rate: {rows}. The best rate is {winner:g}; against it {told}."
+    return {
+        "answer": sentence,
+        "table": table,
+        "best_lr": winner,
+        "verdicts": {f"{lr:g}": verdict for lr, verdict in verdicts.items()},
+        "bar": BAR,
+        "bar_met": top.mean >= BAR,
+    }
 
 
 def l2_sweep(runs: Runs, count: int) -> dict[str, Any]:
     table, winner = sweep(runs, L2_STRENGTHS, l2_run, "weight_decay")
     top = best(runs[l2_run(winner)])
-    alike = [s for s in L2_STRENGTHS if compare(best(runs[l2_run(s)]), top, count) == "the same within noise"]
+    alike = [s for s in L2_STRENGTHS if compare(best(runs[l2_run(s)]), top, count) == "not told apart"]
     rows = ", ".join(f"{row['weight_decay']:g}: {row['best_val_accuracy']}" for row in table)
     sentence = (
-        f"Best validation accuracy by L2 strength at learning rate 0.01: {rows}. The best is {winner:g}; within noise "
-        f"of it are {', '.join(f'{strength:g}' for strength in alike)}."
+        f"Best validation accuracy by L2 strength at learning rate 0.01: {rows}. The best is {winner:g}; not told "
+        f"apart from it: {', '.join(f'{strength:g}' for strength in alike if strength != winner) or 'none'}."
     )
     return {"answer": sentence, "table": table, "best_weight_decay": winner, "within_noise_of_best": alike}
 

@@ -31,7 +31,7 @@ from reference.speed import can_compile, choose_device
 from reference.summary import Summary, standard_error, summary
 from reference.training import Recipe, Splits, evaluate, plain_weights, predict
 
-BAR = 0.90  # validation accuracy that the assignment asks for
+BAR = 0.90  # validation accuracy that the assignment asks to exceed
 PREDICTIONS = "predictions.csv"
 WEIGHTS = "resnet20.safetensors"
 LONG = "resnet20"  # the run that the predictions come from
@@ -140,17 +140,17 @@ def training(setting: Setting, splits: Splits, runs: Runs, epoch: int) -> dict[s
     sentence = (
         f"Best validation accuracy {best_accuracy:.1%} ± {error:.1%} after epoch {epoch + 1} of {run.history.epochs}, "
         f"in {run.history.seconds / 60:.1f} minutes; training accuracy ends at {last_training([run])}. The bar of "
-        f"{BAR:.0%} is {'met' if best_accuracy >= BAR else 'not met'}. {PREDICTIONS} holds that net's predictions."
+        f"{BAR:.0%} is {'met' if best_accuracy > BAR else 'not met'}. {PREDICTIONS} holds that net's predictions."
     )
     return {
         "answer": sentence,
         "best_val_accuracy": best_accuracy,
         "best_val_accuracy_standard_error": error,
-        "last_val_accuracy": validated_apart(setting, splits, runs[LONG], LONG),
+        "last_val_accuracy": validated_apart(setting, splits, runs[LONG], LONG) if run.recipe.average else {},
         "epochs": run.history.epochs,
         "seconds": run.history.seconds,
         "bar": BAR,
-        "bar_met": best_accuracy >= BAR,
+        "bar_met": best_accuracy > BAR,
         "changes": changes(setting, splits, runs),
     }
 
@@ -176,8 +176,9 @@ def validated_apart(setting: Setting, splits: Splits, runs: Sequence[Run], name:
     for run in runs:
         net = copy.deepcopy(run.net)
         net.load_state_dict(plain_weights(state_path(setting, name, run.recipe.seed)))
-        cases = {"label smoothing 0.1": (net, False)} if run.recipe.average else {}
-        cases |= {"averaged weights": (run.net, False), "flip at test time": (run.net, True)}
+        cases = {"label smoothing 0.1": (net, False), "averaged weights": (run.net, False)}
+        if run.recipe.flip_test:
+            cases["flip at test time"] = (run.net, True)
         for case, (validated, flip) in cases.items():
             recipe = replace(run.recipe, flip_test=flip)
             rows.setdefault(case, []).append(evaluate(validated, splits.val_images, splits.val_labels, recipe)[1])

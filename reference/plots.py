@@ -98,7 +98,7 @@ def histograms(panel: Axes, weights: Mapping[str, Sequence[float]], limit: float
     for color, (label, values) in zip(COLORS, weights.items(), strict=False):
         panel.hist(values, bins=81, range=(-limit, limit), density=True, histtype="step", color=color, label=label)
     panel.set_yscale("log")
-    panel.set_title("(c) Weights after the last epoch")
+    panel.set_title("(c) Weights after the last epoch, first seed")
     panel.set_xlabel("weight")
     panel.set_ylabel("density")
     legend_below(panel)

@@ -1,7 +1,6 @@
 """All results at once, and one row of them again."""
 
 import argparse
-import json
 import shutil
 import tempfile
 from contextlib import ExitStack
@@ -14,13 +13,17 @@ from rich.console import Console
 from grader.evidence.predictions import read_labels, read_predictions, score
 from reference import cli, documents, lab1, lab2, lab3
 from reference.cli import Lab
+from reference.documents.records import optional, told_by
+from reference.documents.tables import read
 from reference.experiment import Job, Plan, Setting, jobs, meter, total_cost, train_job
 from reference.record import write_record
 from reference.speed import keep_freed_memory
-from reference.summary import prediction_width
+from reference.summary import Summary, prediction_width
 from reference.training import Recipe, Splits, load_splits
 
 LABS: dict[str, Lab] = {"lab1": lab1.LAB, "lab2": lab2.LAB, "lab3": lab3.LAB}
+HELDOUT = "heldout.json"
+DEVIATIONS = 2.0  # within which a row counts as reproduced
 KEPT = ("*.json", "*.png", lab3.PREDICTIONS, lab3.WEIGHTS)  # of a lab's folder, among the results
 
 
@@ -31,6 +34,8 @@ def everything(options: argparse.Namespace, command: str, console: Console) -> N
     """
     keep_freed_memory()
     labels = None if options.heldout is None else read_labels(options.heldout)
+    results = options.results or options.out / "results"
+    results.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         data = options.data or stack.enter_context(cli.embedded_data())
         splits = load_splits(data)
@@ -40,11 +45,11 @@ def everything(options: argparse.Namespace, command: str, console: Console) -> N
         for name, setting in settings.items():
             setting.out.mkdir(parents=True, exist_ok=True)
             cli.run_lab(LABS[name], planned[name], setting, splits, shown, command)
-    results = options.results or options.out / "results"
     publish([setting.out for setting in settings.values()], results)
     write_record(documents.part1_record(), results / "part1.json")
+    (results / HELDOUT).unlink(missing_ok=True)  # a score of earlier predictions
     if labels is not None and (results / lab3.PREDICTIONS).is_file():
-        write_record(heldout_record(labels, results / lab3.PREDICTIONS), results / "heldout.json")
+        write_record(heldout_record(labels, results / lab3.PREDICTIONS), results / HELDOUT)
     console.print("\n".join(str(path) for path in documents.write(results)))
 
 
@@ -65,7 +70,6 @@ def planned_jobs(lab: Lab, setting: Setting, options: argparse.Namespace, splits
 
 def publish(folders: list[Path], results: Path) -> None:
     """Copy what the labs wrote, but for the checkpoints, to `results`."""
-    results.mkdir(parents=True, exist_ok=True)
     for folder in folders:
         for pattern in KEPT:
             for path in sorted(folder.glob(pattern)):
@@ -86,46 +90,50 @@ def repeat(options: argparse.Namespace, console: Console) -> bool:
     for a row that the record does not have.
     """
     path = options.results / f"{options.lab}.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    row = record["runs"].get(options.run)
-    if row is None:
-        raise ValueError(f"{path}: expected one of the runs {', '.join(record['runs'])}, found {options.run!r}")
+    record = optional(path)
+    if record is None:
+        raise ValueError(f"{path}: expected the record of a lab, found no such file")
+    with told_by(path):
+        told = record["runs"].get(options.run)
+        if told is None:
+            raise ValueError(f"{path}: expected one of the runs {', '.join(record['runs'])}, found {options.run!r}")
+        recipe, figures = Recipe(**told["recipe"]), read(told["best_val_accuracy"])
     keep_freed_memory()
     with ExitStack() as stack:
         data = options.data or stack.enter_context(cli.embedded_data())
         out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         splits = load_splits(data)
-        plan = planned_row(options, record, splits)
+        plan = planned_row(options, recipe, splits)
         setting = Setting(data, plan.recipe.epochs, (options.seed,), options.device, out)
         shown = stack.enter_context(meter(plan.cost * plan.recipe.epochs, Console(stderr=True)))
         (job,) = jobs({options.run: plan}, setting.seeds)
         accuracy = train_job(job, splits, setting, shown)[options.run].history.best_val_accuracy
-    return compare_row(options.run, accuracy, row["best_val_accuracy"], console)
+    return compare_row(options.run, accuracy, figures, console)
 
 
-def planned_row(options: argparse.Namespace, record: dict[str, Any], splits: Splits) -> Plan:
+def planned_row(options: argparse.Namespace, recipe: Recipe, splits: Splits) -> Plan:
     """The plan of the row, with the recipe that the record tells and the arithmetic that this machine is good at."""
-    own = cli.parser(LABS[options.lab]).parse_args(["--epochs", str(record["epochs"])])
+    own = cli.parser(LABS[options.lab]).parse_args(["--epochs", str(recipe.epochs)])
     own.device, own.compare = options.device, 1
     cli.complete(own, splits)
-    plan = LABS[options.lab].plans(own)[options.run]
-    told = Recipe(**record["runs"][options.run]["recipe"])
-    return replace(plan, recipe=replace(told, bfloat16=plan.recipe.bfloat16, compiled=plan.recipe.compiled), group="")
+    plan = LABS[options.lab].plans(own).get(options.run)
+    if plan is None:
+        raise ValueError(f"{options.run}: expected a run that {options.lab} plans, found one of another version")
+    return replace(plan, recipe=replace(recipe, bfloat16=plan.recipe.bfloat16, compiled=plan.recipe.compiled), group="")
 
 
-def compare_row(name: str, accuracy: float, told: dict[str, Any], console: Console) -> bool:
-    """Say how many of the record's standard deviations `accuracy` lies away; whether chance explains it.
+def compare_row(name: str, accuracy: float, told: Summary, console: Console) -> bool:
+    """Say how many of the record's standard deviations `accuracy` lies away; whether they are at most two.
 
-    Two deviations are the measure where there are many seeds; with few, one value more may lie further away.
+    A deviation of few values is itself uncertain, so one honest value in twenty lies further away than two: how far is
+    said beside it.
     """
-    mean, std, n = told["mean"], told["std"], told["n"]
-    if n == 1 or std == 0:
-        console.print(f"{name}: {accuracy:.4f}, in the record {mean:.4f} (one seed: no deviation to compare with)")
+    if told.std == 0:
+        console.print(f"{name}: {accuracy:.4f}, in the record {told.mean:.4f} (no deviation to compare with)")
         return True
-    away = abs(accuracy - mean) / std
-    expected = prediction_width(n)
+    away = abs(accuracy - told.mean) / told.std
     console.print(
-        f"{name}: {accuracy:.4f}, in the record {mean:.4f} ± {std:.4f} (n = {n}): {away:.1f} standard deviations away; "
-        f"with {n} seeds one value in twenty lies beyond {expected:.1f}"
+        f"{name}: {accuracy:.4f}, in the record {told.mean:.4f} ± {told.std:.4f} (n = {told.n}): {away:.1f} standard "
+        f"deviations away; after {told.n} seeds one more value in twenty lies beyond {prediction_width(told.n):.1f}"
     )
-    return bool(away <= expected)
+    return away <= DEVIATIONS

@@ -46,11 +46,11 @@ def standard_error(accuracy: float, count: int) -> float:
 
 
 def compare(accuracy: Summary, other: Summary, count: int) -> str:
-    """How `accuracy` stands to `other`, both measured on `count` images: "higher", "lower" or "the same within noise".
+    """How `accuracy` stands to `other`, both measured on `count` images: "higher", "lower" or "not told apart".
 
     With several seeds noise is the 95 % interval of the mean difference of pairs (Student, Biometrika 6(1), 1908): two
-    runs of one seed start from the same weights and see the same batches, so a lucky seed lifts both. With a single
-    seed it is the interval of the difference of two independent fractions of `count` images.
+    runs of one seed start from the same weights and, augmented alike, see the same batches, so a lucky seed lifts both.
+    With a single seed it is the interval of the difference of two independent fractions of `count` images.
     """
     pairs = [mine - theirs for mine, theirs in zip(accuracy.values, other.values, strict=False)]
     difference = statistics.fmean(pairs)
@@ -59,7 +59,7 @@ def compare(accuracy: Summary, other: Summary, count: int) -> str:
     else:
         noise = NORMAL_QUANTILE * math.hypot(standard_error(accuracy.mean, count), standard_error(other.mean, count))
     if abs(difference) <= noise:
-        return "the same within noise"
+        return "not told apart"
     return "higher" if difference > 0 else "lower"
 
 

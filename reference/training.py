@@ -308,7 +308,7 @@ def difference(found: Any, wanted: list[dict[str, Any]]) -> str:
         for name, value in mine.items()
         if theirs.get(name) != value
     ]
-    return "; ".join(dict.fromkeys(pairs))
+    return "; ".join(dict.fromkeys(pairs)) or "these settings, found one with more of them"
 
 
 def plain_weights(path: Path, number: int = 0) -> dict[str, Tensor]:
@@ -325,9 +325,13 @@ def restore_state(path: Path, group: Group, splits: Splits) -> list[History]:
         raise ValueError(f"{path}: expected the state of a run with {difference(found, wanted)}")
     if state.get("labels") != checksum(splits.train_labels):
         raise ValueError(f"{path}: expected the state of a run on these training labels, found one on others")
-    for nets, key in ((group.nets, "nets"), (group.averages, "averages")):
-        for net, values in zip(nets, state[key], strict=True):
-            net.load_state_dict(values)
-    group.optimizer.load_state_dict(state["optimizer"])
-    group.generator.set_state(state["generator"])
-    return [History(**history) for history in state["histories"]]
+    try:
+        for nets, key in ((group.nets, "nets"), (group.averages, "averages")):
+            for net, values in zip(nets, state[key], strict=True):
+                net.load_state_dict(values)
+        group.optimizer.load_state_dict(state["optimizer"])
+        group.generator.set_state(state["generator"])
+        return [History(**history) for history in state["histories"]]
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        kinds = ", ".join(sorted({type(net).__name__ for net in group.nets}))
+        raise ValueError(f"{path}: expected the state of {kinds}, found another ({error})") from error

@@ -80,7 +80,7 @@ def test_resnet20_multiply_adds() -> None:
 def test_compare_of_single_seeds_takes_the_binomial_distribution() -> None:
     margin = 1.96 * math.sqrt(2) * standard_error(0.7, 5000)
     base = summary([0.7])
-    assert compare(summary([0.7 + 0.9 * margin]), base, 5000) == "the same within noise"
+    assert compare(summary([0.7 + 0.9 * margin]), base, 5000) == "not told apart"
     assert compare(summary([0.7 + 1.1 * margin]), base, 5000) == "higher"
     assert compare(summary([0.7 - 1.1 * margin]), base, 5000) == "lower"
 
@@ -90,10 +90,10 @@ def test_compare_of_several_seeds_takes_the_difference_of_each_pair() -> None:
     low = summary([0.60, 0.65, 0.70])
     assert compare(summary([0.62, 0.67, 0.71]), low, 5000) == "higher"
     assert compare(summary([0.58, 0.63, 0.69]), low, 5000) == "lower"
-    assert compare(summary([0.62, 0.64, 0.70]), low, 5000) == "the same within noise"
+    assert compare(summary([0.62, 0.64, 0.70]), low, 5000) == "not told apart"
     # Mean 0.01, deviation d: the interval is 4.303 * d / sqrt(3) wide, 0.00994 for d = 0.004 and 0.0124 for d = 0.005.
     assert compare(summary([0.606, 0.66, 0.714]), low, 5000) == "higher"
-    assert compare(summary([0.605, 0.66, 0.715]), low, 5000) == "the same within noise"
+    assert compare(summary([0.605, 0.66, 0.715]), low, 5000) == "not told apart"
 
 
 def test_one_value_more_may_lie_far_away_where_there_are_few() -> None:

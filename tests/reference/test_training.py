@@ -263,16 +263,25 @@ def test_channels_last_changes_nothing_but_rounding(splits: Splits) -> None:
 
 
 def test_a_compiled_run_equals_an_eager_one_but_for_rounding(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[nn.Module] = []
+    sizes: list[int] = []
+
+    class Eager(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(len(x))
+            logits: Tensor = self.net(x)
+            return logits
 
     def eager_backend(net: nn.Module, **_: object) -> nn.Module:
-        compiled.append(net)
-        return torch.nn.Sequential(net)
+        return Eager(net)
 
     monkeypatch.setattr(torch, "compile", eager_backend)
     recipe = Recipe(epochs=1, batch_size=100)
     losses = [train(seeded(SimpleNN, 0), splits, replace(recipe, compiled=c)).train_loss[0] for c in (False, True)]
-    assert len(compiled) == 1
+    assert sizes == [100] * 6  # the last batch, of 40 images, goes the other way: it would be compiled anew
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 

@@ -1,14 +1,14 @@
-"""What the numbers of a record say: which conditional texts of documents.toml hold, and the figures in them."""
+"""What the numbers of a record say: which conditional texts of prose.toml hold, and the figures in them."""
 
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from reference.documents_records import Record
-from reference.documents_tables import number
+from reference.documents.records import Record
+from reference.documents.tables import number
 
 Findings = dict[str, dict[str, str]]  # name of a text that holds -> the figures in it
-VERDICTS = {"higher": "higher", "lower": "lower", "the same within noise": "same"}
+VERDICTS = {"higher": "higher", "lower": "lower", "not told apart": "same"}
 GUESSING = 0.15  # best validation accuracy of a net that has learnt next to nothing; one class in ten is 0.10
 OVERFITTING = 0.03  # gap of training and validation accuracy from which a net is said to overfit
 WIDE = 1.1  # deviation after normalisation that is clearly above one
@@ -72,7 +72,7 @@ def decay(answer: Record, record: Record) -> Findings:
 
 def augmentation(answer: Record, record: Record) -> Findings:
     gaps = {name: gap["mean"] for name, gap in answer["gap"].items()}
-    smaller = gaps["no-bn-lr-0.01"] < gaps["no-augmentation"]
+    smaller = gaps["no-bn-lr-0.01"] < gaps["no-augmentation"] and gaps["no-augmentation"] > 0
     found = verdict(answer) | holding(gap_smaller=(smaller, {}))
     return {name: {"epochs": str(record["epochs"])} for name in found}
 
@@ -103,7 +103,9 @@ def spoken(values: list[float]) -> str:
 def rate_sweep(answer: Record, record: Record) -> Findings:
     rows = {row["lr"]: row for row in answer["table"]}
     best, largest, smallest = answer["best_lr"], max(rows), min(rows)
-    place = "largest" if best == largest else "smallest" if best == smallest else "inside"
+    ends = {best == largest: "largest", best == smallest: "smallest"}
+    both_cost = all(answer["verdicts"].get(f"{lr:g}") == "lower" for lr in (largest, smallest))
+    place = ends.get(True, "inside" if both_cost else "inside_not_told")
     fit = {lr: rows[lr]["last_train_accuracy"]["mean"] for lr in (best, smallest)}
     return {place: {"best": number(best)}} | holding(
         large_fails=(rows[largest]["best_val_accuracy"]["mean"] < GUESSING, {"rate": number(largest)}),
@@ -127,7 +129,7 @@ def l2_sweep(answer: Record, record: Record) -> Findings:
             fit[strongest] < fit[weakest],
             {"strength": number(strongest), "strong": points(fit[strongest]), "none": points(fit[weakest])},
         ),
-        gap_smaller=(gaps[strongest] < gaps[weakest], {}),
+        gap_smaller=(gaps[strongest] < gaps[weakest] and gaps[weakest] > 0, {}),
     )
 
 
@@ -161,6 +163,7 @@ def resnet(answer: Record, record: Record) -> Findings:
     means = [change["val_accuracy"]["mean"] for change in changes]
     gains = [after - before for before, after in pairwise(means)]
     gain = {"gain": f"{100 * (means[-1] - means[0]):+.1f}", "epochs": str(changes[0]["epochs"])}
+    gain["seeds"] = str(changes[0]["val_accuracy"]["n"])
     most = changes[1 + gains.index(max(gains))]["change"]
     return {"gained": gain} | holding(best_change=(max(gains) > 0, {"change": most}))
 

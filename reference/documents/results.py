@@ -1,9 +1,9 @@
 """results/README.md: the results at a glance, then every run, how long it took, and how to repeat it."""
 
-from reference.documents_answers import GENERATED, HEADINGS, PLOTS, heldout_sentence
-from reference.documents_overview import overview
-from reference.documents_records import LABS, Record, Records, told_by
-from reference.documents_tables import changes_table, common, run_table, table, validated_table
+from reference.documents.answers import GENERATED, HEADINGS, PLOTS, heldout_sentence
+from reference.documents.overview import overview
+from reference.documents.records import LABS, Record, Records, told_by
+from reference.documents.tables import changes_table, common, run_table, table, validated_table
 
 
 def results_text(records: Records) -> str:
@@ -17,12 +17,17 @@ def results_text(records: Records) -> str:
 PLUS_MINUS = """\
 "a ± b" is the mean over n seeds and their standard deviation (with n - 1); where n is 1 there is a single seed and no
 deviation. Accuracies are those of the validation images unless it says otherwise; "best" is the best epoch's, "gap" is
-training minus validation accuracy after the last epoch. Verdicts compare the first with the second, seed by seed: "the
-same within noise" means that a 95% interval of the difference includes zero."""
+training minus validation accuracy after the last epoch; training accuracy is counted during the epoch, in training
+mode, on augmented images where the recipe augments, so the gap is no pure measure of overfitting. Verdicts compare the
+first with the second, seed by seed: "not told apart" means that a 95% interval of the difference includes zero."""
 
 JPEG = """\
-The images are JPEG-compressed, which costs accuracy, so the 91.25% that the ResNet paper reports for ResNet-20 on the
-original images is not the measure here."""
+The images are JPEG-compressed, which is reported to cost 2 to 3 points, so the 91.25% that the ResNet paper reports for
+ResNet-20 on the original images is not the measure here."""
+
+MINUTES = """\
+Minutes add up the wall time of training and validation of every run, on the threads named; nets that train together
+share theirs evenly. Runs that went on side by side took less than their sum."""
 
 REPRODUCE = """\
 ## Reproduce
@@ -94,6 +99,12 @@ NETS = {
 }
 
 
+SHORTER = (
+    "From the course's recipe (the first row) to the best one (the last), each change made on top of those above it, "
+    "in shorter runs; the course's recipe was not trained for as long as `resnet20`:"
+)
+
+
 def resnet(answer: Record) -> list[str]:
     longest = (
         f"ResNet-20's best validation accuracy is {answer['best_val_accuracy']:.2%} with {answer['epochs']} "
@@ -104,7 +115,7 @@ def resnet(answer: Record) -> list[str]:
     if answer["last_val_accuracy"]:
         parts += ["After its last epoch, by what is validated:", validated_table(answer["last_val_accuracy"])]
     if answer["changes"]:
-        parts += ["Shorter runs, each change made on top of those above it:", changes_table(answer["changes"])]
+        parts += [SHORTER, changes_table(answer["changes"])]
     return parts
 
 
@@ -126,18 +137,24 @@ def costs(records: Records) -> list[str]:
                 [
                     lab,
                     f"{record['seconds'] / 60:.1f}",
-                    ", ".join(str(seed) for seed in record["seeds"]),
+                    seeds(record),
                     machine(record["hardware"]),
                     ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
                 ]
             )
-            commands.append(f"# {lab}\n{record['command']}")
+            commands.append(record["command"])
     if not rows:
         return ["No lab was measured."]
     rows.append(["all", f"{total / 60:.1f}", "", "", ""])
     header = ["lab", "minutes", "seeds", "machine", "versions"]
-    listed = "\n".join(commands)
-    return [table(header, rows, left=5), "Minutes are wall time of training and validation.", f"```\n{listed}\n```"]
+    listed = "\n".join(dict.fromkeys(commands))
+    return [table(header, rows, left=5), MINUTES, f"```\n{listed}\n```"]
+
+
+def seeds(record: Record) -> str:
+    """Of all runs, or of those that have fewest and most: "0, 1, 2" or "0; 0, 1"."""
+    found = {tuple(seed["seed"] for seed in run["seeds"]) for run in record["runs"].values()}
+    return "; ".join(", ".join(map(str, each)) for each in sorted(found))
 
 
 def machine(hardware: Record) -> str:

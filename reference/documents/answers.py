@@ -5,10 +5,10 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from reference.documents_findings import FINDINGS
-from reference.documents_part1 import part1
-from reference.documents_records import LABS, Record, Records, told_by
-from reference.documents_tables import (
+from reference.documents.findings import FINDINGS
+from reference.documents.problems import part1
+from reference.documents.records import LABS, Record, Records, told_by
+from reference.documents.tables import (
     changes_table,
     layer_table,
     number,
@@ -42,14 +42,14 @@ INTRODUCTION = """\
 To every question of the homework: the answer, the numbers behind it, and the reason. All numbers come from records, and
 how they were measured is in [`{folder}/README.md`]({folder}/README.md). "a ± b" is the mean over n seeds and their
 standard deviation; in the answer to lab 3 (b), a single run, it is the standard error of a fraction counted on the
-validation images. "The same within noise" means that a 95% interval of the difference includes zero."""
+validation images. "Not told apart" means that a 95% interval of the difference includes zero."""
 
 
 def lab_answers(records: Records, lab: str) -> str:
     if lab not in records.labs:
         return f"## {HEADINGS[lab]}\n\nNot measured: there is no `{lab}.json` among the results."
     record = records.labs[lab]
-    texts = tomllib.loads((files("reference") / "documents.toml").read_text(encoding="utf-8"))
+    texts = tomllib.loads((files("reference.documents") / "prose.toml").read_text(encoding="utf-8"))
     with told_by(records.folder / f"{lab}.json"):
         parts = [f"## {HEADINGS[lab]}"]
         for item, text in texts.items():

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from reference.documents_records import Record
-from reference.documents_tables import table
+from reference.documents.records import Record
+from reference.documents.tables import table
 
 LABELS = {
     "mean_absolute_beta": "mean of |beta| over the channels",

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reference import part1
-from reference.documents_answers import answers_text
-from reference.documents_records import load
-from reference.documents_results import results_text
+from reference.documents.answers import answers_text
+from reference.documents.records import load
+from reference.documents.results import results_text
+from reference.part1 import answers
 from reference.record import plain
 
 
@@ -27,7 +27,7 @@ def documents(results: Path) -> dict[str, str]:
 
 def part1_record() -> dict[str, Any]:
     """The answers of part 1 as part1.json holds them."""
-    record: dict[str, Any] = plain({item: asdict(answer) for item, answer in part1.answers().items()})
+    record: dict[str, Any] = plain({item: asdict(answer) for item, answer in answers().items()})
     return record
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from reference.documents_records import Record
+from reference.documents.records import Record
 from reference.summary import Summary, summary
 
 SPOKEN = {

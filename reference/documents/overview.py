@@ -1,8 +1,8 @@
 """The table at the head of results/README.md: one row for each result."""
 
-from reference.documents_findings import same_strength
-from reference.documents_records import Record, Records, told_by
-from reference.documents_tables import number, read, share, table
+from reference.documents.findings import same_strength
+from reference.documents.records import Record, Records, told_by
+from reference.documents.tables import number, read, share, table
 
 Row = list[str]  # item, what is compared, result, n, verdict, bar
 
@@ -66,7 +66,8 @@ def lab2_rows(record: Record) -> list[Row]:
     best_rate, best_strength = by_rate[rates["best_lr"]], by_strength[strengths["best_weight_decay"]]
     strength, l1, l2 = same_strength(answers["lab2.c.l1"], record)
     near = [read(figures["near_zero"]) for figures in (l1, l2)]
-    alike = ", ".join(number(value) for value in strengths["within_noise_of_best"])
+    others = [value for value in strengths["within_noise_of_best"] if value != strengths["best_weight_decay"]]
+    alike = ", ".join(number(value) for value in others) or "none"
     return [
         [*versus("lab2.a", "augmentation, none", answers["lab2.a"], "no-bn-lr-0.01", "no-augmentation"), ""],
         [*versus("lab2.b.bn", "BN, no BN", answers["lab2.b.bn"], "bn-lr-0.01", "no-bn-lr-0.01"), ""],
@@ -92,7 +93,7 @@ def lab2_rows(record: Record) -> list[Row]:
             f"best of {len(by_strength)} L2 strengths: {number(strengths['best_weight_decay'])}",
             f"{share(best_strength)}",
             str(best_strength.n),
-            f"within noise of it: {alike}",
+            f"not told apart from it: {alike}",
             "",
         ],
         [
