@@ -379,7 +379,7 @@ def test_a_strength_that_costs_accuracy(results: Path, tmp_path: Path) -> None:
     assert "4 of the 5 strengths, the best included, are not told apart" in shown
     write_record(lab2_record(tmp_path, lambda name: 0.7 if name == "l2-0" else 0.66), results / "lab2.json")
     shown = section(lab(documents.documents(results)["ANSWERS.md"], 2), "(c) part 2")
-    assert "Only 1 of the 5 strengths is within noise" in shown
+    assert "No other of the 5 strengths comes within noise of the best" in shown
 
 
 def test_bars_follow_the_record(results: Path, tmp_path: Path) -> None:
