@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     everything.add_argument("--epochs", type=cli.at_least_one, default=30, help="of labs 1 and 2 (%(default)s)")
     everything.add_argument("--resnet-epochs", type=cli.at_least_one, default=100, help="of lab 3 (%(default)s)")
     everything.add_argument(
-        "--compare", type=cli.at_least_one, default=4, metavar="N", help="epochs of each change in lab 3 (%(default)s)"
+        "--compare", type=cli.at_least_one, default=3, metavar="N", help="epochs of each change in lab 3 (%(default)s)"
     )
     cli.add_common_options(everything, seeds=3)
     repeat = commands.add_parser("repeat", help="train one row of the results again; status 1 beyond two deviations")
