@@ -48,7 +48,8 @@ VALIDATED_APART = ("label smoothing 0.1", "averaged weights", "flip at test time
 COST = 25.0  # time of an epoch, as a multiple of SimpleNN's
 COMPARED_SEEDS = 2
 AVERAGED_SHARE = 0.0284  # of the run's steps that the average reaches back over: 1,000 of the 35,200 of 100 epochs
-COMPILING_PAYS_BACK = 130_000  # images: compiling takes as long as it saves on so many; 95,000 on one thread, 210,000 on two
+# Images: compiling takes as long as it saves on so many; measured 95,000 on one thread, 210,000 on two.
+COMPILING_PAYS_BACK = 130_000
 
 
 def add_options(parser: ArgumentParser) -> None:
