@@ -106,7 +106,7 @@ def plans(options: Namespace) -> dict[str, Plan]:
 
 def answers(setting: Setting, splits: Splits, runs: Runs) -> Answers:
     (run,) = runs[LONG]
-    net = run.net
+    net = copy.deepcopy(run.net)  # `run.net` stays that of the last epoch
     epoch = checkpoints.load_best(net, checkpoint_path(setting, LONG, run.recipe.seed))
     images, _ = load_split(setting.data, "test")
     write_predictions(predict(net, torch.from_numpy(images), run.recipe), setting.out / PREDICTIONS)

@@ -88,6 +88,7 @@ def bars(panel: Axes, accuracies: Mapping[str, Summary], question: str, setting:
     errors = [100 * value.std for value in accuracies.values()]
     drawn = panel.bar(list(accuracies), heights, yerr=errors, capsize=3, color=COLORS[0])
     panel.bar_label(drawn, fmt="%.1f", padding=2)
+    panel.margins(y=0.12)  # room for the figures below the title
     panel.set_title(f"{question} Best validation accuracy by {setting}")
     panel.set_xlabel(setting)
     panel.set_ylabel("accuracy, %")

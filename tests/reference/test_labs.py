@@ -285,7 +285,7 @@ def test_lab3_compiles_where_that_pays_back_and_works(monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_lab3_compares_each_change_of_the_recipe(data: Path, tmp_path: Path) -> None:
-    arguments = ["--data", str(data), "--epochs", "1", "--compare", "1", "--seeds", "2", "--out", str(tmp_path)]
+    arguments = ["--data", str(data), "--epochs", "4", "--compare", "1", "--seeds", "2", "--out", str(tmp_path)]
     assert lab3.main([*arguments, "--device", "cpu"]) == 0
     result = record(tmp_path / "lab3.json")
     rows = result["answers"]["lab3.b"]["changes"]
@@ -293,6 +293,9 @@ def test_lab3_compares_each_change_of_the_recipe(data: Path, tmp_path: Path) -> 
     assert [row["val_accuracy"]["n"] for row in rows] == [2] * 6
     trained = ["resnet20", "step decay", "one-cycle", "Nesterov, weight decay 5e-4", "flip at test time"]
     assert list(result["runs"]) == trained
+    (long,) = result["runs"]["resnet20"]["seeds"]
+    validated = result["answers"]["lab3.b"]["last_val_accuracy"]
+    assert validated["flip at test time"]["values"] == pytest.approx(long["val_accuracy"][-1:], abs=1e-5)
     last = [run["val_accuracy"][-1] for run in result["runs"]["flip at test time"]["seeds"]]
     assert rows[-1]["val_accuracy"]["values"] == pytest.approx(last, abs=1e-5)
 
